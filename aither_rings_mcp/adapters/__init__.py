@@ -1,0 +1,1 @@
+"""The world: each module knows ports and domain only."""

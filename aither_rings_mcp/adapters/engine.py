@@ -1,0 +1,228 @@
+"""The Docker API: observe, tag, pin, read logs. Calls run in threads with a limiter of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, TypeVar, cast
+
+import anyio
+import anyio.to_thread
+
+from aither_rings_mcp.domain.composition import LABEL_PIN, LABEL_RELEASE
+from aither_rings_mcp.domain.errors import DockerUnavailable, EngineFailure, ImageMissing
+from aither_rings_mcp.domain.health import ContainerView
+from aither_rings_mcp.ports import EngineFacts, ImageView
+
+T = TypeVar("T")
+_PROJECT = "com.docker.compose.project"
+_SERVICE = "com.docker.compose.service"
+_ONE_OFF = "com.docker.compose.oneoff"
+
+
+class DockerEngine:
+    """Talks to the engine that the environment names (DOCKER_HOST), as the docker client does."""
+
+    def __init__(self, timeout_s: float = 60.0) -> None:
+        self._timeout = timeout_s
+        self._client: Any = None
+        self._limiter: anyio.CapacityLimiter | None = None
+
+    async def facts(self) -> EngineFacts:
+        said = await self._call(lambda api: api.version())
+        return EngineFacts(
+            version=said["Version"], api_version=said["ApiVersion"], architecture=said["Arch"], os=said["Os"]
+        )
+
+    async def containers(self, project: str) -> tuple[ContainerView, ...]:
+        """Every container of a Compose project, stopped ones included, by service name."""
+
+        def look(api: Any) -> list[ContainerView]:
+            found: list[ContainerView] = []
+            for listed in api.containers(all=True, filters={"label": [f"{_PROJECT}={project}", f"{_ONE_OFF}=False"]}):
+                try:
+                    found.append(container_view(api.inspect_container(listed["Id"])))
+                except _not_found():  # removed between the list and the look
+                    continue
+            return found
+
+        return tuple(sorted(await self._call(look), key=lambda view: (view.service, view.name)))
+
+    async def image(self, reference: str) -> ImageView | None:
+        def look(api: Any) -> ImageView | None:
+            try:
+                return image_view(api.inspect_image(reference))
+            except _not_found():
+                return None
+
+        return await self._call(look)
+
+    async def tag(self, image_id: str, reference: str) -> None:
+        repository, _, tag = reference.rpartition(":")
+
+        def put(api: Any) -> None:
+            try:
+                api.tag(image_id, repository, tag, force=True)
+            except _not_found():
+                raise _gone(image_id) from None
+
+        await self._call(put)
+
+    async def logs(self, container_id: str, tail: int) -> tuple[str, ...]:
+        raw = await self._call(lambda api: api.logs(container_id, tail=tail, timestamps=True))
+        return tuple(cast("bytes", raw).decode(errors="replace").splitlines())
+
+    async def exec(self, container_id: str, argv: Sequence[str]) -> tuple[int, str]:
+        def run(api: Any) -> tuple[int, str]:
+            created = api.exec_create(container_id, list(argv))
+            output = cast("bytes", api.exec_start(created["Id"]))
+            return api.exec_inspect(created["Id"])["ExitCode"], output.decode(errors="replace")
+
+        return await self._call(run)
+
+    async def _call(self, work: Callable[[Any], T]) -> T:
+        if self._limiter is None:
+            self._limiter = anyio.CapacityLimiter(8)
+        return await anyio.to_thread.run_sync(self._in_thread, work, limiter=self._limiter)
+
+    def _in_thread(self, work: Callable[[Any], T]) -> T:
+        import docker.errors
+        import requests
+
+        try:
+            return work(self._api())
+        except docker.errors.APIError as error:
+            raise EngineFailure(
+                f"the Docker engine refused: {error.explanation or error}", "Fix what it names, then ask again."
+            ) from error
+        except (docker.errors.DockerException, requests.RequestException, OSError) as error:
+            raise DockerUnavailable(
+                f"the Docker engine does not answer ({type(error).__name__})",
+                "Start it (`systemctl start docker`, or dockerd), check DOCKER_HOST, then ask again.",
+            ) from error
+
+    def _api(self) -> Any:
+        """One client for all threads: it keeps a pool of connections."""
+        if self._client is None:
+            import docker
+            from docker.utils import kwargs_from_env
+
+            self._client = docker.APIClient(
+                version="auto", timeout=int(self._timeout), num_pools=8, **kwargs_from_env()
+            )
+        return self._client
+
+
+class PinContainers:
+    """Pins an image with a container that is created and never started: `docker image prune -a` spares its image."""
+
+    def __init__(self, engine: DockerEngine, installation: str) -> None:
+        self._engine = engine
+        self._installation = installation
+
+    async def hold(self, images: Mapping[str, str], release: str) -> None:
+        def put(api: Any) -> None:
+            for image in sorted(set(images.values())):
+                name = self._name(image)
+                try:
+                    api.inspect_container(name)
+                    continue
+                except _not_found():
+                    pass
+                try:
+                    api.create_container(
+                        image,
+                        command=["/pin"],
+                        name=name,
+                        labels={LABEL_PIN: self._installation, LABEL_RELEASE: release},
+                        host_config=api.create_host_config(network_mode="none"),
+                    )
+                except _not_found():
+                    raise _gone(image) from None
+
+        await self._call(put)
+
+    async def let_go(self, keep: frozenset[str]) -> None:
+        def drop(api: Any) -> None:
+            for listed in api.containers(all=True, filters={"label": f"{LABEL_PIN}={self._installation}"}):
+                if listed["ImageID"] not in keep:
+                    api.remove_container(listed["Id"])
+
+        await self._call(drop)
+
+    def _name(self, image: str) -> str:
+        return f"aither-pin-{self._installation}-{image.removeprefix('sha256:')[:12]}"
+
+    async def _call(self, work: Callable[[Any], None]) -> None:
+        await self._engine._call(work)  # pyright: ignore[reportPrivateUsage] - one module, one client
+
+
+def _not_found() -> type[Exception]:
+    import docker.errors
+
+    return docker.errors.NotFound
+
+
+def _gone(image: str) -> ImageMissing:
+    return ImageMissing(
+        f"the image {image} is not on this machine any more",
+        "Deploy and promote again, or roll back to a release whose images are there (`ring-ctl status`).",
+        image=image,
+    )
+
+
+def _when(text: str | None) -> datetime | None:
+    """An engine's timestamp; its zero time (0001-01-01) means never."""
+    if not text or text.startswith("0001-"):
+        return None
+    # nanoseconds are more than datetime reads
+    head, _, tail = text.rstrip("Z").partition(".")
+    return datetime.fromisoformat(f"{head}.{tail[:6] or '0'}+00:00")
+
+
+def _part(raw: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """A part of an inspection that is null where the engine has nothing to say."""
+    return cast("dict[str, Any] | None", raw.get(key)) or {}
+
+
+def _port(name: str) -> int:
+    return int(name.partition("/")[0])
+
+
+def container_view(raw: Mapping[str, Any]) -> ContainerView:
+    """An inspected container as a value."""
+    state, networking, labels = raw["State"], _part(raw, "NetworkSettings"), _part(raw["Config"], "Labels")
+    health = _part(state, "Health").get("Status")
+    return ContainerView(
+        id=raw["Id"],
+        name=raw["Name"].lstrip("/"),
+        service=labels.get(_SERVICE, ""),
+        project=labels.get(_PROJECT, ""),
+        image_id=raw["Image"],
+        status=state["Status"],
+        health=health if health in {"starting", "healthy", "unhealthy"} else None,
+        exit_code=state.get("ExitCode") or 0,
+        restarts=raw.get("RestartCount") or 0,
+        started_at=_when(state.get("StartedAt")),
+        finished_at=_when(state.get("FinishedAt")),
+        addresses={name: net["IPAddress"] for name, net in _part(networking, "Networks").items() if net["IPAddress"]},
+        published={
+            _port(name): (bound[0]["HostIp"] or "127.0.0.1", int(bound[0]["HostPort"]))
+            for name, bound in _part(networking, "Ports").items()
+            if bound and name.endswith("/tcp")
+        },
+        labels=labels,
+    )
+
+
+def image_view(raw: Mapping[str, Any]) -> ImageView:
+    """An inspected image as a value."""
+    config = _part(raw, "Config")
+    return ImageView(
+        id=raw["Id"],
+        architecture=raw.get("Architecture") or "",
+        os=raw.get("Os") or "",
+        labels=_part(config, "Labels"),
+        size=raw.get("Size") or 0,
+        ports=tuple(_port(name) for name in _part(config, "ExposedPorts")),
+    )

@@ -1,0 +1,92 @@
+"""`plans/`: plans that were minted, and a person's answers to them."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from pydantic import AwareDatetime
+
+from aither_rings_mcp.adapters import durable
+from aither_rings_mcp.domain.errors import Forbidden, InvalidArguments, PlanExpired
+from aither_rings_mcp.domain.model import Actor, Value
+from aither_rings_mcp.domain.plan import Plan
+
+#: No dots: `<id>.answer.json` of one plan is never `<id>.json` of another.
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}\Z")
+
+
+class Answer(Value):
+    """What a person said to exactly one plan."""
+
+    plan_hash: str
+    approved: bool
+    by: Actor
+    note: str | None = None
+    at: AwareDatetime
+
+
+class PlanFiles:
+    """Plans and answers as files. An approval counts for `approval_limit` seconds, and once."""
+
+    def __init__(self, state_dir: Path, approval_limit: float, disk: durable.Disk = durable.DISK) -> None:
+        self._root = state_dir / "plans"
+        self._limit = timedelta(seconds=approval_limit)
+        self._disk = disk
+
+    def save(self, plan: Plan) -> None:
+        durable.folder(self._root, self._disk)
+        durable.replace(self._file(plan.id, "json"), durable.json_bytes(plan), self._disk)
+
+    def load(self, plan_id: str) -> Plan:
+        """The plan of that id, whatever its age; one that is not here was never minted or is long gone."""
+        path = self._file(plan_id, "json")
+        plan = durable.read_value(path, Plan, f"Remove {path} and run `ring-ctl plan` again.")
+        if plan is None:
+            raise _gone(plan_id, "is not known here")
+        return plan
+
+    def answer(self, plan: Plan, approved: bool, by: Actor, note: str | None, at: datetime) -> None:
+        """Records a person's answer, which binds this plan's hash. Nobody answers their own request.
+
+        Who asked is told by name and kind: another door makes nobody somebody else.
+        """
+        if (by.name, by.kind) == (plan.by.name, plan.by.kind):
+            raise Forbidden(
+                f"{by} asked for plan {plan.id} and cannot answer it",
+                f"Let somebody else run `ring-ctl approve {plan.id}` or `ring-ctl reject {plan.id}`.",
+            )
+        if at >= plan.expires_at:
+            raise _gone(plan.id, f"expired at {plan.expires_at:%Y-%m-%d %H:%M:%SZ}")
+        answer = Answer(plan_hash=plan.hash, approved=approved, by=by, note=note, at=at)
+        path = self._file(plan.id, "answer.json")
+        if not durable.create(path, durable.json_bytes(answer), self._disk):
+            raise InvalidArguments(
+                f"plan {plan.id} has been answered already", "Run `ring-ctl plan` again and answer that one."
+            )
+
+    def approval(self, plan: Plan, now: datetime) -> tuple[str, Actor] | None:
+        """`approved` or `rejected`, and by whom; None unless said of this very plan, lately, and unused."""
+        if self._file(plan.id, "used").exists():
+            return None
+        path = self._file(plan.id, "answer.json")
+        answer = durable.read_value(path, Answer, f"Remove {path} and ask for the approval again.")
+        if answer is None or answer.plan_hash != plan.hash or now >= answer.at + self._limit:
+            return None
+        return ("approved" if answer.approved else "rejected"), answer.by
+
+    def use(self, plan: Plan) -> None:
+        """Spends the plan and its approval; the second time is `plan_expired`, also in a race."""
+        durable.folder(self._root, self._disk)
+        if not durable.create(self._file(plan.id, "used"), b"", self._disk):
+            raise _gone(plan.id, "has been used already")
+
+    def _file(self, plan_id: str, suffix: str) -> Path:
+        if not _ID.match(plan_id):
+            raise _gone(plan_id, "is not known here")
+        return self._root / f"{plan_id}.{suffix}"
+
+
+def _gone(plan_id: str, why: str) -> PlanExpired:
+    return PlanExpired(f"plan {plan_id[:80]!r} {why}", "Run `ring-ctl plan SOURCE TARGET` again.")

@@ -1,0 +1,283 @@
+"""What the doors give back: one set of objects for MCP structured content, `--json` and REST bodies."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import AwareDatetime, Field
+
+from aither_rings_mcp.domain.health import ServiceHealth
+from aither_rings_mcp.domain.model import FROM, RingKind, Value
+from aither_rings_mcp.domain.plan import Change
+from aither_rings_mcp.domain.rollout import Kind, Phase
+from aither_rings_mcp.domain.verdict import GateResult
+
+
+class NextAction(Value):
+    """A call that makes sense now: a tool of this server, valid arguments, and why."""
+
+    tool: str
+    arguments: dict[str, Any] = Field(default_factory=dict)
+    why: str
+
+
+class Answer(Value):
+    """What every result has in common."""
+
+    ok: bool
+    summary: str = Field(description="one sentence")
+    next_actions: tuple[NextAction, ...] = Field(default=(), max_length=3)
+    as_of: AwareDatetime
+
+
+class ActiveOperation(Value):
+    operation_id: str
+    kind: Kind
+    phase: Phase
+    since: AwareDatetime
+    owner: str
+
+
+class QuarantineView(Value):
+    release: str
+    since: AwareDatetime
+    reason: str
+
+
+class CandidateView(Value):
+    release: str
+    tag: str
+    commit: str
+    passed_at: AwareDatetime
+    expires_at: AwareDatetime
+    expired: bool
+    forced_by: str | None = None
+    images: dict[str, str] = Field(default_factory=dict)
+
+
+class RingStatus(Value):
+    name: str
+    kind: RingKind
+    state: Literal["running", "stopped", "empty", "candidate", "expired", "stuck", "unknown"]
+    tag: str | None = None
+    commit: str | None = None
+    release: str | None = None
+    deployed_at: AwareDatetime | None = None
+    rollback_target: str | None = None
+    rollback_release: str | None = None
+    rollback_ready: bool = False
+    active_operation: ActiveOperation | None = None
+    frozen: str | None = None
+    quarantine: tuple[QuarantineView, ...] | None = None
+    override: str | None = Field(default=None, description="set while a release runs that was forced past its gates")
+    stuck: str | None = None
+    candidate: CandidateView | None = None
+    images: dict[str, str] | None = None
+
+
+class StatusAnswer(Answer):
+    rings: tuple[RingStatus, ...]
+
+
+class MonitorView(Value):
+    armed: bool
+    unhealthy_for_s: float | None = None
+    rollback_in_s: float | None = None
+
+
+class HealthAnswer(Answer):
+    ring: str
+    state: Literal["healthy", "degraded", "unhealthy", "down"]
+    healthy: int
+    total: int
+    critical_unhealthy: tuple[str, ...] = ()
+    services: tuple[ServiceHealth, ...] = ()
+    backbone: dict[str, str] = Field(default_factory=dict)
+    monitor: MonitorView
+
+
+class ApprovalView(Value):
+    required: bool
+    ways: tuple[str, ...] = ()
+
+
+class BlastRadius(Value):
+    """Who feels it: what restarts, which host ports, and for how long nobody answers."""
+
+    services: int
+    critical: tuple[str, ...] = ()
+    ports: tuple[str, ...] = ()
+    downtime: str
+
+
+class PlanAnswer(Answer):
+    plan_id: str
+    plan_hash: str
+    expires_at: AwareDatetime
+    source: str
+    target: str
+    release: str
+    changes: tuple[Change, ...]
+    gates: tuple[str, ...]
+    strategy: str
+    blast_radius: BlastRadius
+    approval: ApprovalView
+    rollback_to: str | None = None
+    warnings: tuple[str, ...] = ()
+
+
+class Verification(Value):
+    """What was observed to run afterwards: by image content id, and by health over a window."""
+
+    images_match: bool
+    healthy: int
+    total: int
+    unhealthy: tuple[str, ...] = ()
+    mismatched: tuple[str, ...] = ()
+    waited_s: float = 0.0
+    reason: str | None = None
+
+
+class RolloutAnswer(Answer):
+    """What all rollouts answer. A gate that says no, or a bad release taken back, is a result, not an error."""
+
+    operation_id: str | None = None
+    release: str | None = None
+    verification: Verification | None = None
+
+
+PromoteOutcome = Literal[
+    "promoted", "candidate_tagged", "blocked", "approval_required", "declined_or_unavailable", "running",
+    "rolled_back", "stuck", "dry_run", "noop",
+]  # fmt: skip
+
+
+class PromoteAnswer(RolloutAnswer):
+    outcome: PromoteOutcome
+    gates: tuple[GateResult, ...] = ()
+    settling_until: AwareDatetime | None = None
+    rolled_back_to: str | None = None
+    approval: ApprovalView | None = None
+    plan: PlanAnswer | None = None
+
+
+class RollbackAnswer(RolloutAnswer):
+    outcome: Literal["rolled_back", "running", "noop", "refused", "stuck", "dry_run"]
+    from_: str | None = FROM
+    to: str | None = None
+    forensics: str | None = None
+
+
+class DeployAnswer(RolloutAnswer):
+    outcome: Literal["deployed", "unhealthy", "running", "rolled_back", "stuck", "noop"]
+    tag: str | None = None
+    commit: str | None = None
+    rolled_back_to: str | None = None
+
+
+class LifecycleAnswer(RolloutAnswer):
+    """`up` and `down`."""
+
+    outcome: Literal["up", "down", "unhealthy", "running", "stuck", "rolled_back"]
+    ring: str
+
+
+class GatesAnswer(Answer):
+    source: str
+    target: str
+    release: str
+    gates: tuple[GateResult, ...]
+
+
+class StepView(Value):
+    phase: Phase
+    at: AwareDatetime
+    note: str | None = None
+
+
+class LogSlice(Value):
+    """A part of an operation's log: redacted, bounded, and data rather than instructions."""
+
+    untrusted: Literal[True] = True
+    lines: tuple[str, ...]
+    next_cursor: int | None = None
+
+
+class OperationAnswer(Answer):
+    operation_id: str
+    kind: Kind
+    ring: str
+    status: Literal["running", "interrupted", "done", "blocked", "rolled_back", "failed", "cancelled", "stuck"]
+    phase: Phase
+    percent: int
+    actor: str
+    started_at: AwareDatetime
+    steps: tuple[StepView, ...]
+    gates: tuple[GateResult, ...] = ()
+    result: dict[str, Any] | None = None
+    error: dict[str, Any] | None = None
+    log: LogSlice | None = None
+
+
+class EventView(Value):
+    seq: int
+    at: AwareDatetime
+    ring: str
+    event: str
+    outcome: str
+    from_: str | None = FROM
+    to: str | None = None
+    commit: str | None = None
+    actor: str
+    reason: str | None = None
+    duration_s: float | None = None
+    gates_failed: tuple[str, ...] | None = None
+    operation: str | None = None
+    detail: str | None = None
+
+
+class HistoryAnswer(Answer):
+    events: tuple[EventView, ...]
+    next_cursor: str | None = None
+
+
+class VerifyAnswer(Answer):
+    events: int
+    head: str | None = None
+    broken_at: int | None = None
+    torn_tail: bool = False
+
+
+class Finding(Value):
+    check: str
+    ok: bool
+    detail: str
+
+
+class DoctorAnswer(Answer):
+    findings: tuple[Finding, ...]
+
+
+class ApprovalAnswer(Answer):
+    plan_id: str
+    decision: Literal["approved", "rejected"]
+    by: str
+
+
+class RecoverAnswer(Answer):
+    resumed: tuple[str, ...] = ()
+
+
+class CancelAnswer(Answer):
+    operation_id: str
+    status: str
+    undone: tuple[str, ...] = ()
+
+
+class Progress(Value):
+    """Where an operation is now, for whoever watches it."""
+
+    operation_id: str
+    phase: Phase
+    percent: int
+    message: str

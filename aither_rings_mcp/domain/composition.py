@@ -1,0 +1,114 @@
+"""A rendered Compose config as a value: what of it makes a release, and what is added to run one.
+
+The shape is Compose's own (`docker compose config --format json`), so it stays a plain mapping here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+from aither_rings_mcp.domain.model import Release
+from aither_rings_mcp.domain.naming import digest
+
+Config = dict[str, Any]
+
+#: Labels on every container that a release runs in.
+LABEL_APP = "aither.rings.app"
+LABEL_RING = "aither.rings.ring"
+LABEL_SLOT = "aither.rings.slot"
+LABEL_RELEASE = "aither.rings.release"
+#: On the containers that keep images from being pruned: the installation that holds them.
+LABEL_PIN = "aither.rings.pin"
+
+
+def services(config: Mapping[str, Any]) -> dict[str, Config]:
+    return cast("dict[str, Config]", config.get("services") or {})
+
+
+def image_references(config: Mapping[str, Any], project: str) -> dict[str, str]:
+    """service -> the image reference that Compose would run; a built service without `image` has Compose's own name."""
+    return {
+        name: cast("str", service.get("image") or f"{project}-{name}") for name, service in services(config).items()
+    }
+
+
+def essence(config: Mapping[str, Any]) -> Config:
+    """The config without what differs between machines and builds of one release: images, build recipes, name."""
+    kept = {key: value for key, value in config.items() if key != "name"}
+    kept["services"] = {
+        name: {key: value for key, value in service.items() if key not in {"image", "build"}}
+        for name, service in services(config).items()
+    }
+    return kept
+
+
+def fingerprint(value: object) -> str:
+    """A digest of a JSON-like value that does not depend on the order of keys."""
+    if isinstance(value, Mapping):
+        pairs = sorted(cast("Mapping[str, object]", value).items())
+        return digest("map", *(part for key, item in pairs for part in (key, fingerprint(item))))
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return digest("list", *(fingerprint(item) for item in cast("Sequence[object]", value)))
+    return digest(type(value).__name__, str(value))
+
+
+def runnable(config: Mapping[str, Any], release: Release, app: str, slot: str) -> Config:
+    """The config that runs exactly `release`: images by content id, never pulled, every container labelled.
+
+    A service learns what it is part of from AITHER_RELEASE and AITHER_COMMIT.
+    """
+    running = essence(config)
+    labels = {LABEL_APP: app, LABEL_RING: release.ring, LABEL_SLOT: slot, LABEL_RELEASE: release.id}
+    for name, service in services(running).items():
+        service["image"] = release.images[name]
+        service["pull_policy"] = "never"
+        service["labels"] = {**(service.get("labels") or {}), **labels}
+        service["environment"] = {
+            **(service.get("environment") or {}),
+            "AITHER_RELEASE": release.id,
+            "AITHER_COMMIT": release.commit,
+        }
+    return running
+
+
+def preview_of(
+    config: Mapping[str, Any], ring: str, preview: str, shared: str | None, preview_shared: str | None
+) -> Config:
+    """The same release beside its ring: networks of its own, no host ports, no names that could collide.
+
+    `shared` is the network on which the ring meets the backbone; the preview meets it on `preview_shared`.
+    """
+    moved = essence(config)
+    for service, original in zip(services(moved).values(), services(config).values(), strict=True):
+        service["image"] = original.get("image")
+        service.pop("ports", None)
+        service.pop("container_name", None)
+        service["labels"] = {**(service.get("labels") or {}), LABEL_SLOT: preview}
+        # A preview lives for seconds: a healer has no business with it.
+        service["restart"] = "no"
+        service["environment"] = {**(service.get("environment") or {}), "AITHER_SLOT": preview}
+    networks = cast("dict[str, Config | None]", moved.get("networks") or {})
+    for key, network in networks.items():
+        if network is None:
+            continue
+        if shared and network.get("name") == shared:
+            network["name"] = preview_shared
+        elif not network.get("external"):
+            network["name"] = f"{preview}-{key}"
+    # Named volumes become the preview's own, so that it cannot write into the ring's data.
+    for key, volume in cast("dict[str, Config | None]", moved.get("volumes") or {}).items():
+        if volume is not None and not volume.get("external"):
+            volume["name"] = f"{preview}-{key}"
+    return moved
+
+
+def host_ports(config: Mapping[str, Any]) -> tuple[str, ...]:
+    """Host addresses a config publishes, as `127.0.0.1:9001`, sorted."""
+    found = {
+        f"{port.get('host_ip') or '0.0.0.0'}:{port['published']}"  # noqa: S104 - this is what Docker binds by default
+        for service in services(config).values()
+        for port in cast("list[Config]", service.get("ports") or [])
+        if port.get("published")
+    }
+    return tuple(sorted(found))

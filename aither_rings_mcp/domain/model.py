@@ -1,0 +1,155 @@
+"""The values everything else speaks of: rings, releases, candidates, the record of each ring."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+from pydantic import AliasChoices, AwareDatetime, BaseModel, ConfigDict, Field
+
+
+class Value(BaseModel):
+    """A frozen value; an unknown field is an error, so that a newer file is never half-understood."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+#: `from` is a word of Python's: named `from_` in code, `from` in every document.
+FROM: Any = Field(default=None, validation_alias=AliasChoices("from", "from_"), serialization_alias="from")
+
+
+class RingKind(StrEnum):
+    RUNTIME = "runtime"
+    GATE = "gate"
+
+
+class Actor(Value):
+    """Who asked, through which door."""
+
+    name: str
+    kind: Literal["person", "agent", "monitor"] = "person"
+    door: Literal["cli", "mcp", "rest", "monitor"] = "cli"
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.kind} via {self.door})"
+
+
+class Override(Value):
+    """A bypass of the gates: by whom and why. It stays visible until the next release."""
+
+    by: str
+    reason: Annotated[str, Field(min_length=3)]
+
+
+class Release(Value):
+    """What a ring runs, as one immutable unit.
+
+    `id` is derived from `images` (service -> image content id) and `config_hash` (rendered Compose
+    config, environment included); tags and commit are labels for people.
+    """
+
+    id: str
+    ring: str
+    commit: str
+    tag: str
+    source_digest: str = ""
+    images: Mapping[str, str]
+    config_hash: str
+    created_at: AwareDatetime
+    built_from: str | None = None
+
+
+class Candidate(Value):
+    """A release that passed the gates into staging; `images` are what a promotion will run."""
+
+    release: str
+    source: str
+    commit: str
+    tag: str
+    images: Mapping[str, str]
+    passed_at: AwareDatetime
+    expires_at: AwareDatetime
+    gates: Mapping[str, str] = Field(default_factory=dict)
+    override: Override | None = None
+
+    def expired(self, now: datetime) -> bool:
+        return now >= self.expires_at
+
+
+class Deployment(Value):
+    """One release in one ring, at one time. `proven_at` says when it proved itself; None: it never did."""
+
+    release: str
+    tag: str
+    commit: str
+    deployed_at: AwareDatetime
+    proven_at: AwareDatetime | None = None
+
+
+class Quarantine(Value):
+    """A release that was rolled back; it may not come back without an override."""
+
+    release: str
+    since: AwareDatetime
+    reason: str
+
+
+class RingRecord(Value):
+    """What is recorded of one ring. `deployments` is newest first and holds `current` at index 0 when set."""
+
+    tag: str | None = None
+    commit: str | None = None
+    release: str | None = None
+    deployed_at: AwareDatetime | None = None
+    rollback_target: str | None = None
+    rollback_release: str | None = None
+    running: bool = False
+    deployments: tuple[Deployment, ...] = ()
+    candidate: Candidate | None = None
+    quarantine: tuple[Quarantine, ...] = ()
+    override: Override | None = None
+    stuck: str | None = None
+
+    def is_quarantined(self, release: str) -> bool:
+        return any(entry.release == release for entry in self.quarantine)
+
+
+class State(Value):
+    """The whole of `rings-state.json`."""
+
+    version: int = 1
+    rings: Mapping[str, RingRecord] = Field(default_factory=dict)
+
+    def ring(self, name: str) -> RingRecord:
+        return self.rings.get(name, RingRecord())
+
+    def with_ring(self, name: str, record: RingRecord) -> State:
+        return self.model_copy(update={"rings": {**self.rings, name: record}})
+
+
+class Event(Value):
+    """One line of the history, without the chain fields that the history file adds."""
+
+    at: AwareDatetime
+    ring: str
+    event: str
+    outcome: str
+    operation: str
+    from_: str | None = FROM
+    to: str | None = None
+    commit: str | None = None
+    actor: str
+    reason: str | None = None
+    duration_s: float | None = None
+    gates_failed: tuple[str, ...] = ()
+    detail: str | None = None
+
+
+class RecordedEvent(Event):
+    """A line of the history as it stands in the file: numbered and chained to the one before."""
+
+    seq: int
+    prev: str
+    hash: str

@@ -1,0 +1,192 @@
+"""The rules of the pipeline: which ways exist, what may go back to what, what a record becomes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from difflib import get_close_matches
+
+from aither_rings_mcp.domain.errors import InvalidTransition, NoRollbackTarget, Quarantined, UnknownRing
+from aither_rings_mcp.domain.model import Deployment, Override, Quarantine, Release, RingKind, RingRecord
+from aither_rings_mcp.domain.naming import checked_release, checked_tag
+from aither_rings_mcp.domain.settings import Path, Ring, Settings
+
+
+def known_ring(settings: Settings, name: str) -> Ring:
+    """The ring of that name, or `unknown_ring` with the closest name that exists."""
+    if name in settings.rings:
+        return settings.rings[name]
+    close = get_close_matches(name, settings.rings, n=1)
+    hint = f"Did you mean {close[0]!r}? " if close else ""
+    raise UnknownRing(
+        f"there is no ring {name!r}", f"{hint}The rings are {', '.join(settings.rings)}.", rings=list(settings.rings)
+    )
+
+
+def runtime_ring(settings: Settings, name: str) -> Ring:
+    """The ring of that name if it runs containers; a gate has nothing to start, stop or roll back."""
+    ring = known_ring(settings, name)
+    if ring.kind is RingKind.GATE:
+        raise InvalidTransition(
+            f"{name!r} is a gate and runs no containers",
+            f"Use one of {', '.join(settings.runtime_rings)}; `ring-ctl status {name}` shows its candidate.",
+        )
+    return ring
+
+
+def known_path(settings: Settings, source: str, target: str) -> Path:
+    """The path between two rings, or `invalid_transition` with the way that does exist."""
+    known_ring(settings, source)
+    known_ring(settings, target)
+    for path in settings.paths:
+        if (path.source, path.target) == (source, target):
+            return path
+    ways = ", ".join(f"{path.source} -> {path.target}" for path in settings.paths) or "none"
+    raise InvalidTransition(
+        f"there is no path {source} -> {target}",
+        f"Paths in rings.yaml: {ways}.",
+        paths=[[path.source, path.target] for path in settings.paths],
+    )
+
+
+def check_not_quarantined(record: RingRecord, ring: str, release: str, override: Override | None) -> None:
+    """A release that was rolled back comes back only by an override."""
+    if override:
+        return
+    for entry in record.quarantine:
+        if entry.release == release:
+            raise Quarantined(
+                f"release {release} was rolled back from {ring} at {entry.since:%Y-%m-%d %H:%M:%SZ}: {entry.reason}",
+                "Deploy a fixed release (a new one passes freely), or use --force --reason to override.",
+                release=release,
+            )
+
+
+def ways_back(record: RingRecord) -> tuple[Deployment, ...]:
+    """What this ring may go back to, best first: proven, older than what runs, not rolled back before."""
+    older = record.deployments[1:] if record.release else record.deployments
+    seen: set[str] = {record.release} if record.release else set()
+    ways: list[Deployment] = []
+    for deployment in older:
+        if deployment.proven_at and deployment.release not in seen and not record.is_quarantined(deployment.release):
+            ways.append(deployment)
+        seen.add(deployment.release)
+    return tuple(ways)
+
+
+def rollback_choice(record: RingRecord, ring: str, tag: str | None = None, release: str | None = None) -> Deployment:
+    """The deployment a rollback goes to: the last that proved itself, or the one named by tag or release.
+
+    A tag that several releases carried means the newest of them. Raises `no_rollback_target`.
+    """
+    ways = ways_back(record)
+    listed = ", ".join(f"{way.tag} ({way.release})" for way in ways) or "none"
+    if tag is not None:
+        checked_tag(tag)
+        ways = tuple(way for way in ways if way.tag == tag)
+    if release is not None:
+        checked_release(release)
+        ways = tuple(way for way in ways if way.release == release)
+    if ways:
+        return ways[0]
+    wanted = f" with {'tag ' + tag if tag else 'id ' + str(release)}" if tag or release else ""
+    raise NoRollbackTarget(
+        f"{ring} has no earlier release{wanted} that proved itself",
+        f"Ways back: {listed}. `ring-ctl history {ring}` shows what ran.",
+        ways=[way.release for way in ways_back(record)],
+    )
+
+
+def deployed(
+    record: RingRecord, release: Release, at: datetime, proven: bool, override: Override | None, keep: int
+) -> RingRecord:
+    """The record after `release` came to run in its ring.
+
+    Only proven releases count against `keep`, so failed ones never push good ones out.
+    """
+    newest = Deployment(
+        release=release.id, tag=release.tag, commit=release.commit, deployed_at=at, proven_at=at if proven else None
+    )
+    rest = tuple(d for d in record.deployments if d.release != release.id)
+    return _with_ways(
+        record.model_copy(
+            update={
+                "tag": release.tag,
+                "commit": release.commit,
+                "release": release.id,
+                "deployed_at": at,
+                "running": True,
+                "deployments": _retained((newest, *rest), keep),
+                "override": override,
+                "stuck": None,
+                # Deploying a condemned release over an override lifts its quarantine: it runs now.
+                "quarantine": tuple(q for q in record.quarantine if q.release != release.id),
+            }
+        )
+    )
+
+
+def went_back(
+    record: RingRecord, release: Release, at: datetime, condemned: str | None, reason: str, keep: int
+) -> RingRecord:
+    """The record after a rollback or restore to `release`; `condemned` is quarantined."""
+    kept = tuple(d for d in record.deployments if d.release != release.id)
+    target = next((d for d in record.deployments if d.release == release.id), None)
+    proven_at = (target.proven_at if target else None) or at
+    back = Deployment(release=release.id, tag=release.tag, commit=release.commit, deployed_at=at, proven_at=proven_at)
+    if condemned and condemned != release.id:
+        record = condemn(record, condemned, at, reason)
+    return _with_ways(
+        record.model_copy(
+            update={
+                "tag": release.tag,
+                "commit": release.commit,
+                "release": release.id,
+                "deployed_at": at,
+                "running": True,
+                "deployments": _retained((back, *kept), keep),
+                "override": None,
+                "stuck": None,
+            }
+        )
+    )
+
+
+def condemn(record: RingRecord, release: str, at: datetime, reason: str) -> RingRecord:
+    """The record with `release` quarantined; once is enough."""
+    if record.is_quarantined(release):
+        return record
+    entry = Quarantine(release=release, since=at, reason=reason)
+    return _with_ways(record.model_copy(update={"quarantine": (*record.quarantine, entry)}))
+
+
+def kept_releases(record: RingRecord) -> tuple[str, ...]:
+    """The releases whose images have to stay: what runs, every way back, the candidate."""
+    held = [d.release for d in (*record.deployments[:1], *ways_back(record))]
+    if record.release:
+        held.append(record.release)
+    if record.candidate:
+        held.append(record.candidate.release)
+    return tuple(dict.fromkeys(held))
+
+
+def _with_ways(record: RingRecord) -> RingRecord:
+    ways = ways_back(record)
+    return record.model_copy(
+        update={
+            "rollback_target": ways[0].tag if ways else None,
+            "rollback_release": ways[0].release if ways else None,
+        }
+    )
+
+
+def _retained(deployments: Sequence[Deployment], keep: int) -> tuple[Deployment, ...]:
+    retained: list[Deployment] = []
+    proven = 0
+    for deployment in deployments:
+        if deployment.proven_at:
+            proven += 1
+            if proven > keep:
+                break
+        retained.append(deployment)
+    return tuple(retained)

@@ -1,0 +1,187 @@
+"""A rollout: one deploy, promotion, rollback, up or down, as a journalled sequence of phases.
+
+Every phase change is a line of `TRANSITIONS`; nothing else moves a rollout on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any
+
+from pydantic import AwareDatetime, Field
+
+from aither_rings_mcp.domain.model import Actor, Override, Release, Value
+from aither_rings_mcp.domain.verdict import GateResult
+
+
+class Kind(StrEnum):
+    DEPLOY = "deploy"
+    PROMOTE = "promote"
+    ROLLBACK = "rollback"
+    UP = "up"
+    DOWN = "down"
+
+
+class Phase(StrEnum):
+    ACCEPTED = "accepted"
+    BUILDING = "building"
+    GATING = "gating"
+    PREPARING = "preparing"
+    SWITCHING = "switching"
+    VERIFYING = "verifying"
+    RECORDING = "recording"
+    RESTORING = "restoring"
+    RESTORE_VERIFYING = "restore_verifying"
+    RESTORE_RECORDING = "restore_recording"
+    # final
+    DONE = "done"
+    BLOCKED = "blocked"
+    ROLLED_BACK = "rolled_back"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    STUCK = "stuck"
+
+
+FINAL = frozenset({Phase.DONE, Phase.BLOCKED, Phase.ROLLED_BACK, Phase.FAILED, Phase.CANCELLED, Phase.STUCK})
+#: Until here nothing that runs has been touched, so giving up means: nothing happened.
+BEFORE_EFFECT = frozenset({Phase.ACCEPTED, Phase.BUILDING, Phase.GATING, Phase.PREPARING})
+
+
+class Signal(StrEnum):
+    """What the effect of a phase came to."""
+
+    BUILD = "build"
+    GATE = "gate"
+    PREPARE = "prepare"
+    SWITCH = "switch"
+    OK = "ok"
+    #: The candidate is tagged: a gate ring runs nothing.
+    TAGGED = "tagged"
+    REFUSED = "refused"
+    UNHEALTHY = "unhealthy"
+    #: Unhealthy, in a ring whose bad releases stay for their author to look at.
+    KEPT = "kept"
+    #: Nothing is left to verify: the ring was taken down.
+    DOWN = "down"
+    ERROR = "error"
+    CANCEL = "cancel"
+
+
+TRANSITIONS: Mapping[tuple[Phase, Signal], Phase] = {
+    (Phase.ACCEPTED, Signal.BUILD): Phase.BUILDING,
+    (Phase.ACCEPTED, Signal.GATE): Phase.GATING,
+    (Phase.ACCEPTED, Signal.PREPARE): Phase.PREPARING,
+    (Phase.ACCEPTED, Signal.SWITCH): Phase.SWITCHING,
+    (Phase.ACCEPTED, Signal.CANCEL): Phase.CANCELLED,
+    (Phase.ACCEPTED, Signal.ERROR): Phase.FAILED,
+    (Phase.BUILDING, Signal.OK): Phase.PREPARING,
+    (Phase.BUILDING, Signal.ERROR): Phase.FAILED,
+    (Phase.BUILDING, Signal.CANCEL): Phase.CANCELLED,
+    (Phase.GATING, Signal.OK): Phase.PREPARING,
+    (Phase.GATING, Signal.REFUSED): Phase.BLOCKED,
+    (Phase.GATING, Signal.ERROR): Phase.FAILED,
+    (Phase.GATING, Signal.CANCEL): Phase.CANCELLED,
+    (Phase.PREPARING, Signal.OK): Phase.SWITCHING,
+    (Phase.PREPARING, Signal.TAGGED): Phase.RECORDING,
+    (Phase.PREPARING, Signal.ERROR): Phase.FAILED,
+    (Phase.PREPARING, Signal.CANCEL): Phase.CANCELLED,
+    (Phase.SWITCHING, Signal.OK): Phase.VERIFYING,
+    (Phase.SWITCHING, Signal.DOWN): Phase.RECORDING,
+    (Phase.SWITCHING, Signal.ERROR): Phase.RESTORING,
+    (Phase.SWITCHING, Signal.KEPT): Phase.RECORDING,
+    (Phase.VERIFYING, Signal.OK): Phase.RECORDING,
+    (Phase.VERIFYING, Signal.KEPT): Phase.RECORDING,
+    (Phase.VERIFYING, Signal.UNHEALTHY): Phase.RESTORING,
+    (Phase.RECORDING, Signal.OK): Phase.DONE,
+    (Phase.RESTORING, Signal.OK): Phase.RESTORE_VERIFYING,
+    (Phase.RESTORING, Signal.DOWN): Phase.RESTORE_RECORDING,
+    (Phase.RESTORING, Signal.ERROR): Phase.STUCK,
+    # Never roll back a rollback: a rollback that fails has nothing to restore to.
+    (Phase.RESTORING, Signal.REFUSED): Phase.STUCK,
+    (Phase.RESTORE_VERIFYING, Signal.OK): Phase.RESTORE_RECORDING,
+    (Phase.RESTORE_VERIFYING, Signal.UNHEALTHY): Phase.STUCK,
+    (Phase.RESTORE_RECORDING, Signal.OK): Phase.ROLLED_BACK,
+}
+
+#: How far along a phase is, in percent, for people watching.
+PERCENT: Mapping[Phase, int] = {
+    Phase.ACCEPTED: 0, Phase.BUILDING: 10, Phase.GATING: 10, Phase.PREPARING: 40, Phase.SWITCHING: 50,
+    Phase.VERIFYING: 75, Phase.RECORDING: 95, Phase.RESTORING: 60, Phase.RESTORE_VERIFYING: 80,
+    Phase.RESTORE_RECORDING: 95,
+}  # fmt: skip
+
+
+class IllegalTransition(Exception):
+    """A programming error: the table has no such line."""
+
+
+def advance(phase: Phase, signal: Signal) -> Phase:
+    """The phase after `signal`, by the table."""
+    try:
+        return TRANSITIONS[phase, signal]
+    except KeyError:
+        raise IllegalTransition(f"{phase} has no transition for {signal}") from None
+
+
+class Request(Value):
+    """What was asked for, once parsed at a door. `ring` is the ring that changes."""
+
+    kind: Kind
+    ring: str
+    source: str | None = None
+    plan_id: str | None = None
+    tag: str | None = None
+    release: str | None = None
+    build: bool = True
+    reason: str | None = None
+    override: Override | None = None
+
+
+class Step(Value):
+    """One phase of a rollout, as it went."""
+
+    phase: Phase
+    at: AwareDatetime
+    note: str | None = None
+
+
+class Failure(Value):
+    """Why a rollout ended without doing what was asked, as `errors.to_record` wrote it."""
+
+    record: Mapping[str, Any]
+
+
+class Operation(Value):
+    """The journal of one rollout: the request, how far it came, and what was decided on the way.
+
+    Saved whole before each phase takes effect; what a phase decided is saved with the next one.
+    """
+
+    id: str
+    request: Request
+    actor: Actor
+    phase: Phase = Phase.ACCEPTED
+    created_at: AwareDatetime
+    updated_at: AwareDatetime
+    ended_at: AwareDatetime | None = None
+    epoch: int = 0
+    pid: int | None = None
+    idempotency_key: str | None = None
+    steps: tuple[Step, ...] = ()
+    #: The release this rollout brings, and the one it found running.
+    release: Release | None = None
+    previous: str | None = None
+    gates: tuple[GateResult, ...] = ()
+    #: Set by a gate that needs a person's answer; the plan that answer has to be bound to.
+    approval_plan: str | None = None
+    verification: Mapping[str, Any] = Field(default_factory=dict)
+    forensics: str | None = None
+    summary: str | None = None
+    failure: Failure | None = None
+    #: Deployed, but not healthy, and kept for its author to look at.
+    kept_unhealthy: bool = False
+
+    @property
+    def final(self) -> bool:
+        return self.phase in FINAL

@@ -1,0 +1,214 @@
+"""The typed form of rings.yaml. `config.py` makes these from the file, or says everything that is wrong with it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, WithJsonSchema
+
+from aither_rings_mcp.domain.model import RingKind, Value
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)\Z")
+
+
+def parse_duration(value: object) -> object:
+    """`90s`, `2m`, `500ms`, `24h`, `7d` or a bare number of seconds -> seconds."""
+    if isinstance(value, str):
+        match = _DURATION.match(value.strip())
+        if not match:
+            raise ValueError("write a duration such as 500ms, 90s, 2m, 24h or 7d")
+        return float(match[1]) * _UNITS[match[2]]
+    return value
+
+
+def parse_share(value: object) -> object:
+    """`50%` or `0.5` -> 0.5."""
+    if isinstance(value, str) and value.strip().endswith("%"):
+        try:
+            return float(value.strip()[:-1]) / 100
+        except ValueError:
+            raise ValueError("write a share such as 50% or 0.5") from None
+    return value
+
+
+_DURATION_SCHEMA: dict[str, Any] = {
+    "anyOf": [
+        {"type": "number", "exclusiveMinimum": 0},
+        {"type": "string", "pattern": r"^\d+(\.\d+)?\s*(ms|s|m|h|d)$"},
+    ],
+    "description": "a duration: 500ms, 90s, 2m, 24h, 7d, or seconds",
+}
+Duration = Annotated[
+    float, Field(gt=0, allow_inf_nan=False), BeforeValidator(parse_duration), WithJsonSchema(_DURATION_SCHEMA)
+]
+Share = Annotated[
+    float,
+    Field(ge=0, le=1),
+    BeforeValidator(parse_share),
+    WithJsonSchema(
+        {"anyOf": [{"type": "number", "minimum": 0, "maximum": 1}, {"type": "string", "pattern": r"^\d+(\.\d+)?%$"}]}
+    ),
+]
+#: Lower case, as Compose wants project and service names; also safe as a file name.
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
+
+
+class EnvFile(Value):
+    """An env file handed to Compose. `optional`: skipped when it is not there."""
+
+    path: str
+    optional: bool = False
+
+
+def _env_file(value: object) -> object:
+    return {"path": value} if isinstance(value, str) else value
+
+
+EnvFiles = tuple[Annotated[EnvFile, BeforeValidator(_env_file, json_schema_input_type=str | EnvFile)], ...]
+
+
+class Limits(Value):
+    """Every wait has a limit, and every limit a name. All in seconds once parsed."""
+
+    build: Duration = 1800.0
+    up: Duration = 180.0
+    down: Duration = 90.0
+    healthy: Duration = Field(default=60.0, description="a release has to be healthy by then, or it goes back")
+    healthy_window: Duration = Field(default=3.0, description="how long it has to stay healthy to have proved itself")
+    engine: Duration = Field(default=300.0, description="how long a rollout waits for an engine that went away")
+    probe: Duration = 2.0
+    poll: Duration = 0.5
+    gate: Duration = Field(default=300.0, description="for gates that name no limit of their own")
+    plan: Duration = Field(default=900.0, description="how long a plan may be applied")
+    approval: Duration = Field(default=86400.0, description="how long an approval may be used")
+
+
+class Probe(Value):
+    """How to ask a service whether it is well: HTTP (2xx/3xx), a TCP connect, or only the container's state."""
+
+    http: str | None = Field(default=None, pattern=r"^/")
+    tcp: bool = False
+    port: int | None = Field(default=None, ge=1, le=65535)
+
+
+class Service(Value):
+    critical: bool = False
+    probe: Probe = Probe()
+    one_shot: bool = Field(
+        default=False, description="runs to its end with exit code 0 (a migration) and stays stopped"
+    )
+
+
+class Project(Value):
+    """A Compose project: its name, its files and what they are interpolated with."""
+
+    project: Name
+    compose: Annotated[tuple[str, ...], Field(min_length=1)]
+    env_files: EnvFiles = ()
+    profiles: tuple[str, ...] = ()
+
+
+class Preview(Value):
+    """Where a candidate is run for its smoke tests when dev has moved on: a project and networks of its own."""
+
+    project: Name
+    shared_network: str | None = None
+
+
+class Unhealthy(StrEnum):
+    """What happens to a release that never becomes healthy: it goes back, or it stays for its author to look at."""
+
+    RESTORE = "restore"
+    KEEP = "keep"
+
+
+class Ring(Value):
+    """A ring. `runtime` rings run containers and need `project` and `compose`; a `gate` only validates."""
+
+    kind: RingKind
+    project: Name | None = None
+    compose: tuple[str, ...] = ()
+    env_files: EnvFiles = ()
+    profiles: tuple[str, ...] = ()
+    shared_network: str | None = Field(
+        default=None, description="the external network on which this ring meets the backbone"
+    )
+    build: bool = Field(default=False, description="`ring-ctl deploy` may build the working tree into this ring")
+    on_unhealthy: Unhealthy = Unhealthy.RESTORE
+    strategy: Literal["recreate"] = "recreate"
+    candidate_ttl: Duration = 86400.0
+    preview: Preview | None = None
+    url: str | None = Field(default=None, description="where people find this ring, for messages and docs")
+
+
+class GateSpec(Value):
+    """One gate on a path, and how it is run."""
+
+    gate: str
+    name: Name | None = Field(
+        default=None, description="tells two uses of one gate apart; also the name of its log file"
+    )
+    blocking: bool = True
+    limit: Duration | None = None
+    retries: Annotated[int, Field(ge=0, le=10)] = 0
+    cwd: str = "."
+    env: Mapping[str, str] = Field(default_factory=dict)
+    cache: bool = Field(default=False, description="a pass counts again for the same release and gate version")
+    after: tuple[str, ...] = Field(default=(), description="names of gates that have to pass first")
+    options: Mapping[str, Any] = Field(default_factory=dict, alias="with")
+
+    @property
+    def label(self) -> str:
+        return self.name or self.gate
+
+
+class Path(Value):
+    """A way from one ring to the next, and the gates on it."""
+
+    source: str
+    target: str
+    gates: tuple[GateSpec, ...] = ()
+
+
+class RollbackRule(Value):
+    """The article's rule: more than `unhealthy_share` of the critical services, for longer than `unhealthy_for`."""
+
+    poll: Duration = 15.0
+    unhealthy_share: Share = 0.5
+    unhealthy_for: Duration = 90.0
+    settle: Duration = 300.0
+
+
+class Source(Value):
+    """The files a release is made of; a gate that tests them checks that they are still the ones that were built."""
+
+    paths: tuple[str, ...] = ()
+    ignore: tuple[str, ...] = ("__pycache__", "*.pyc", ".git", ".pytest_cache", ".ruff_cache", ".venv", "node_modules")
+
+
+class Settings(Value):
+    """rings.yaml. Paths are relative to the file."""
+
+    version: Literal[1] = 1
+    app: Name
+    state_dir: str = ".rings"
+    backbone: Project | None = None
+    services: Annotated[Mapping[Name, Service], Field(min_length=1)]
+    rings: Annotated[Mapping[Name, Ring], Field(min_length=1)]
+    paths: tuple[Path, ...] = ()
+    source: Source = Source()
+    rollback: RollbackRule = RollbackRule()
+    limits: Limits = Limits()
+    keep_releases: Annotated[int, Field(ge=2, le=100)] = 5
+
+    @property
+    def critical(self) -> tuple[str, ...]:
+        return tuple(name for name, service in self.services.items() if service.critical)
+
+    @property
+    def runtime_rings(self) -> tuple[str, ...]:
+        return tuple(name for name, ring in self.rings.items() if ring.kind is RingKind.RUNTIME)

@@ -1,0 +1,1 @@
+"""The doors: parse in, render out, map errors. They decide nothing."""

@@ -1,0 +1,170 @@
+"""The SDK's side of the tools: results, errors and progress as the protocol carries them, and who the client is."""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import inspect
+import json
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from mcp.server.mcpserver import Context, MCPServer
+from mcp.server.mcpserver.exceptions import ToolError, UnexpectedToolError
+from mcp.server.mcpserver.tools import Tool
+from mcp.server.mcpserver.utilities.func_metadata import FuncMetadata
+from mcp_types import CallToolResult, InputRequiredResult, TextContent, ToolAnnotations
+from pydantic import ValidationError
+
+from aither_rings_mcp.domain.answers import Answer, Progress
+from aither_rings_mcp.domain.errors import InternalError, InvalidArguments, RingError
+from aither_rings_mcp.domain.model import Actor
+from aither_rings_mcp.entrypoints import mcp_arguments as take
+
+log = logging.getLogger(__name__)
+
+Ctx = Context[Any, Any]
+LONGEST_ACTOR = 64
+
+
+class Reporter:
+    """Progress notifications of one call, the next no later than `every` seconds after the last.
+
+    The protocol wants growing values, so a step back or a heartbeat adds a thousandth of what is left.
+    """
+
+    def __init__(self, ctx: Ctx, every: float) -> None:
+        self._ctx = ctx
+        self._every = every
+        self._value = -1.0
+        self._message = "waiting"
+        self._one_at_a_time = asyncio.Lock()
+        self._last = asyncio.get_running_loop().time()
+
+    async def phase(self, progress: Progress) -> None:
+        self._message = progress.message
+        await self._send(float(progress.percent))
+
+    async def beat(self) -> None:
+        now = asyncio.get_running_loop().time
+        while True:
+            await asyncio.sleep(max(0.0, self._last + self._every - now()))
+            if now() >= self._last + self._every:
+                await self._send(0.0)
+
+    async def _send(self, percent: float) -> None:
+        async with self._one_at_a_time:
+            self._last = asyncio.get_running_loop().time()
+            value = percent if percent > self._value else self._value + (100 - self._value) / 1000
+            if value > self._value:
+                self._value = value
+                await self._ctx.report_progress(value, 100, self._message)
+
+
+def actor_of(ctx: Ctx) -> Actor:
+    """The client by the name it gave itself, or the account that runs this server."""
+    client = ctx.session.client_params
+    given = client.client_info.name if client else ""
+    name = "".join(c for c in given if c.isprintable()).strip()[:LONGEST_ACTOR]
+    return Actor(name=name or _account(), kind="agent", door="mcp")
+
+
+def _account() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's arbitrary uid has no account
+        return "unknown"
+
+
+def hints(title: str, destructive: bool) -> ToolAnnotations:
+    """All four hints: to a client, a hint left out means destructive and open to the world."""
+    return ToolAnnotations(
+        title=title,
+        read_only_hint=not destructive,
+        destructive_hint=destructive,
+        idempotent_hint=not destructive,
+        open_world_hint=False,
+    )
+
+
+def as_tool(
+    fn: Callable[[Any, Ctx], Awaitable[Answer]],
+    arguments: type[take.Arguments],
+    published: dict[str, Any],
+    answer: type[Answer],
+    annotations: ToolAnnotations,
+) -> Tool:
+    """The function as a tool of the SDK, under its own name and docstring."""
+
+    async def call(args: take.Arguments, ctx: Ctx) -> CallToolResult:
+        return rendered(await fn(args, ctx))
+
+    return Tool(
+        fn=call,
+        name=fn.__name__,
+        title=annotations.title,
+        description=" ".join((inspect.getdoc(fn) or "").split()),
+        parameters=published,
+        fn_metadata=FuncMetadata(arg_model=arguments, output_schema=take.output_schema(answer)),
+        is_async=True,
+        context_kwarg="ctx",
+        annotations=annotations,
+    )
+
+
+def rendered(answer: Answer) -> CallToolResult:
+    """The answer as structured content, and for clients without it the summary and the same JSON as text."""
+    content = answer.model_dump(mode="json", by_alias=True, exclude_none=True)
+    text = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
+    return CallToolResult(
+        content=[TextContent(type="text", text=answer.summary), TextContent(type="text", text=text)],
+        structured_content=content,
+    )
+
+
+def refused(error: RingError) -> CallToolResult:
+    """The error as one text block, which is all that some clients show their model."""
+    what, then = (" ".join(text.split()).rstrip(".") for text in (error.message, error.next_step))
+    facts = json.dumps(error.as_dict(), ensure_ascii=False, separators=(",", ":"), default=str)
+    text = f"ERROR {error.code}: {what}. Next: {then}.\n{facts}"
+    return CallToolResult(content=[TextContent(type="text", text=text)], is_error=True)
+
+
+class RingServer(MCPServer[Any]):
+    """An MCP server whose tool errors are ours: they name the next step, and leak nothing."""
+
+    def __init__(self, tools: list[Tool], **options: Any) -> None:
+        super().__init__(tools=tools, **options)
+        self._published = {tool.name: tool.parameters for tool in tools}
+
+    async def call_tool(
+        self, name: str, arguments: dict[str, Any], context: Ctx | None = None
+    ) -> CallToolResult | InputRequiredResult:
+        try:
+            return await super().call_tool(name, arguments, context)
+        except UnexpectedToolError as error:
+            if isinstance(error.__cause__, RingError):
+                return refused(error.__cause__)
+            log.exception("%s failed unexpectedly", name, exc_info=error.__cause__)
+            return refused(
+                InternalError(
+                    f"{name} failed inside the server",
+                    "This is a bug, described in the server's log on stderr. ring_status shows where things stand.",
+                )
+            )
+        except ToolError as error:
+            if name in self._published and isinstance(error.__cause__, ValidationError):
+                return refused(take.refusal(name, error.__cause__, self._published[name]))
+            known = {tool.name: tool for tool in await self.list_tools()}
+            if name not in known:
+                return refused(_no_such_tool(name, known))
+            raise
+
+
+def _no_such_tool(name: str, known: Mapping[str, object]) -> InvalidArguments:
+    near = take.did_you_mean(name[: take.LONGEST_NAME], known)
+    guess = f" (did you mean {near}?)" if near else ""
+    return InvalidArguments(
+        f"there is no tool {name[: take.LONGEST_NAME]!a}{guess}", f"The tools are {', '.join(known)}."
+    )

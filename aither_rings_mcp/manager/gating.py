@@ -1,0 +1,77 @@
+"""The gates of a path, run against the release that would move along it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from aither_rings_mcp.domain.model import Release
+from aither_rings_mcp.domain.plan import Plan
+from aither_rings_mcp.domain.settings import GateSpec
+from aither_rings_mcp.domain.settings import Path as RingPath
+from aither_rings_mcp.domain.verdict import GateResult
+from aither_rings_mcp.manager.stage import Stage
+from aither_rings_mcp.manager.world import World
+from aither_rings_mcp.ports import GateContext, OnLine
+
+#: The gate whose answer is a person's.
+APPROVAL = "manual_approval"
+
+
+@dataclass(frozen=True)
+class PlanDesk:
+    """A person's answer to one plan (`ports.ApprovalDesk`)."""
+
+    world: World
+    plan: Plan | None
+
+    async def approved_by(self) -> str | None:
+        return self._answer("approved")
+
+    async def rejected_by(self) -> str | None:
+        return self._answer("rejected")
+
+    def _answer(self, decision: str) -> str | None:
+        if self.plan is None:
+            return None
+        answer = self.world.plans.approval(self.plan, self.world.clock.now())
+        return str(answer[1]) if answer and answer[0] == decision else None
+
+
+async def examine(
+    world: World,
+    path: RingPath,
+    tested: Release,
+    plan: Plan | None,
+    logs: Path,
+    on_line: OnLine,
+    on_result: Callable[[GateResult], None] | None = None,
+) -> tuple[GateResult, ...]:
+    """Every gate's answer about `tested`, in the order of the path. A preview, if needed, is gone afterwards."""
+    source = world.settings.rings[path.source]
+    async with Stage(world, tested, source.preview, on_line) as stage:
+
+        def context_for(spec: GateSpec) -> GateContext:
+            return GateContext(
+                settings=world.settings,
+                release=tested,
+                target=path.target,
+                root=world.root,
+                cwd=world.root / spec.cwd,
+                env=spec.env,
+                limit=spec.limit or world.settings.limits.gate,
+                log=logs / f"{spec.label}.log",
+                commands=world.commands,
+                engine=world.engine,
+                health=stage,
+                services=stage,
+                approval=PlanDesk(world, plan),
+                source_digest=world.source.digest,
+            )
+
+        return await world.gatekeeper.examine(path.gates, context_for, on_result)
+
+
+def needs_approval(path: RingPath) -> bool:
+    return any(spec.gate == APPROVAL and spec.blocking for spec in path.gates)

@@ -1,0 +1,88 @@
+"""Looks at what runs: health of a project's services, and whether a release runs as it should."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import anyio
+
+from aither_rings_mcp.domain.answers import Verification
+from aither_rings_mcp.domain.health import ContainerView, ProbeResult, ServiceHealth, Window, judge_service
+from aither_rings_mcp.domain.model import Release
+from aither_rings_mcp.domain.settings import Service
+from aither_rings_mcp.manager.world import World
+from aither_rings_mcp.ports import OnLine
+
+
+async def look(world: World, project: str, services: Sequence[str]) -> tuple[ServiceHealth, ...]:
+    """Every service's health right now, asked side by side."""
+    return await judge(world, await world.engine.containers(project), services)
+
+
+async def judge(
+    world: World, containers: Sequence[ContainerView], services: Sequence[str]
+) -> tuple[ServiceHealth, ...]:
+    """Every service's health from its container and a fresh probe, in the order asked."""
+    by_service = {container.service: container for container in containers}
+    found: dict[str, ServiceHealth] = {}
+
+    async def one(name: str) -> None:
+        service = world.settings.services.get(name, Service())
+        container = by_service.get(name)
+        result: ProbeResult | None = None
+        asks = service.probe.http or service.probe.tcp
+        if asks and container is not None and container.status == "running":
+            result = await world.prober.probe(container, service.probe.http, service.probe.port)
+        found[name] = judge_service(name, service.critical, container, result, service.one_shot)
+
+    async with anyio.create_task_group() as group:
+        for name in services:
+            group.start_soon(one, name)
+    return tuple(found[name] for name in services)
+
+
+def mismatched(containers: Sequence[ContainerView], release: Release) -> tuple[str, ...]:
+    """Services whose container does not run the release's image, or that have none, or that should not be there."""
+    running = {container.service: container.image_id for container in containers}
+    expected = dict(release.images)
+    return tuple(sorted(name for name in {*running, *expected} if running.get(name) != expected.get(name)))
+
+
+async def verify(world: World, project: str, release: Release, on_line: OnLine) -> Verification:
+    """Whether `release` proves itself: the right images, and every service healthy for a whole window by the deadline.
+
+    What counts is what is observed: a start that reported success proves nothing.
+    """
+    limits = world.settings.limits
+    window = Window(needed=max(2, round(limits.healthy_window / limits.poll) + 1))
+    services = world.services_of(release)
+    started = world.clock.monotonic()
+    said = ""
+    while True:
+        containers = await world.engine.containers(project)
+        wrong = mismatched(containers, release)
+        health = await judge(world, containers, services)
+        window = window.seen(health)
+        unhealthy = tuple(service.name for service in health if not service.healthy)
+        waited = world.clock.monotonic() - started
+        seen = Verification(
+            images_match=not wrong,
+            healthy=len(health) - len(unhealthy),
+            total=len(health),
+            unhealthy=unhealthy,
+            mismatched=wrong,
+            waited_s=round(waited, 1),
+        )
+        line = f"{seen.healthy}/{seen.total} healthy" + (f", waiting for {', '.join(unhealthy)}" if unhealthy else "")
+        if line != said:
+            on_line(line)
+            said = line
+        if window.proven and not wrong:
+            return seen
+        if window.crash_looping:
+            return seen.model_copy(update={"reason": f"crash loop: {', '.join(window.crash_looping)}"})
+        if waited > limits.healthy:
+            reasons = {f"{s.name}: {s.reason or s.state}" for s in health if not s.healthy}
+            why = "; ".join(sorted(reasons)[:4]) or f"other images than the release's: {', '.join(wrong)}"
+            return seen.model_copy(update={"reason": f"not healthy within {limits.healthy:g} s: {why}"})
+        await world.clock.sleep(limits.poll)

@@ -1,0 +1,179 @@
+"""Starts, watches and reattaches to operations, the same way for every door."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Awaitable, Callable
+
+from aither_rings_mcp.domain.answers import ActiveOperation, Progress
+from aither_rings_mcp.domain.errors import InvalidArguments, RingBusy
+from aither_rings_mcp.domain.model import Actor
+from aither_rings_mcp.domain.naming import new_operation_id
+from aither_rings_mcp.domain.rollout import PERCENT, Operation, Request
+from aither_rings_mcp.manager.world import World
+
+Watch = Callable[[Progress], Awaitable[None]]
+
+_POLL_S = 0.1
+#: How far back a repeated idempotency key, or an interrupted operation, is looked for.
+_LOOK_BACK = 100
+#: A watcher hears at least this often that its operation still runs.
+_HEARTBEAT_S = 5.0
+
+
+class Operations:
+    """The operations of one installation."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def start(self, request: Request, actor: Actor, idempotency_key: str | None = None) -> Operation:
+        """Journals the request and hands it to a worker of its own; the same key gives the same operation.
+
+        Raises `ring_busy` when the ring has an owner, or an interrupted operation that has to be carried on first.
+        """
+        world = self._world
+        recent = world.journals.recent(_LOOK_BACK)
+        if idempotency_key and (before := _same_key(recent, idempotency_key, request)):
+            return before
+        now = world.clock.now()
+        operation_id = new_operation_id(now, secrets.token_hex(3))
+        claim = world.claims.take(request.ring, operation_id)
+        if claim is None:
+            raise self._busy(request.ring)
+        try:
+            self._check_nothing_left(request.ring, recent)
+            op = Operation(
+                id=operation_id, request=request, actor=actor, created_at=now, updated_at=now,
+                epoch=claim.epoch, idempotency_key=idempotency_key,
+            )  # fmt: skip
+            world.journals.create(op)
+            world.workers.start(op.id, claim)
+        finally:
+            # the worker holds the same lock through its own descriptor
+            claim.release()
+        return op
+
+    def started(self, idempotency_key: str | None, request: Request) -> str | None:
+        """The id of the operation that this key already started, if any."""
+        if idempotency_key is None:
+            return None
+        before = _same_key(self._world.journals.recent(_LOOK_BACK), idempotency_key, request)
+        return before.id if before else None
+
+    def check_free(self, ring: str) -> None:
+        """Raises `ring_busy` at once, before any work is put into planning; `start` decides for good."""
+        if self._world.claims.holder(ring) is not None:
+            raise self._busy(ring)
+        self._check_nothing_left(ring, self._world.journals.recent(_LOOK_BACK))
+
+    def resume(self, op: Operation) -> bool:
+        """Hands an interrupted operation to a new worker; False when somebody works on its ring."""
+        claim = self._world.claims.take(op.request.ring, op.id)
+        if claim is None:
+            return False
+        try:
+            self._world.workers.start(op.id, claim)
+        finally:
+            claim.release()
+        return True
+
+    def interrupted(self) -> tuple[Operation, ...]:
+        """Unfinished operations that nobody works on, oldest first."""
+        world = self._world
+        left = [op for op in world.journals.recent(_LOOK_BACK) if not op.final and not self.alive(op)]
+        return tuple(reversed([op for op in left if not world.journals.load(op.id).final]))
+
+    def alive(self, op: Operation) -> bool:
+        return self._world.claims.holder(op.request.ring) == op.id
+
+    def active(self, ring: str) -> ActiveOperation | None:
+        holder = self._world.claims.holder(ring)
+        if holder is None:
+            return None
+        for op in self._world.journals.recent(_LOOK_BACK):
+            if op.id == holder and not op.final:
+                return ActiveOperation(
+                    operation_id=op.id, kind=op.request.kind, phase=op.phase, since=op.created_at, owner=str(op.actor)
+                )
+        return None
+
+    async def watch(
+        self, operation_id: str, wait_s: float | None, watch: Watch | None = None
+    ) -> tuple[Operation, bool]:
+        """Waits until the operation ends or `wait_s` seconds passed (None: until it ends).
+
+        The second value says that it was left unfinished by its worker. Leaving off stops nothing.
+        """
+        world = self._world
+        started = world.clock.monotonic()
+        cursor, last_told, phase = 0, started, None
+        while True:
+            # who holds the claim is asked first: a worker that ends in between has saved its last phase
+            op = world.journals.load(operation_id)
+            alive = op.final or self.alive(op)
+            if not alive:
+                op = world.journals.load(operation_id)
+            now = world.clock.monotonic()
+            if watch:
+                lines, cursor = world.logs.read(operation_id, cursor, 50)
+                heartbeat = (
+                    () if lines or op.phase != phase or now - last_told < _HEARTBEAT_S else (f"still {op.phase}",)
+                )
+                for line in (*lines, *heartbeat):
+                    await watch(
+                        Progress(operation_id=op.id, phase=op.phase, percent=PERCENT.get(op.phase, 100), message=line)
+                    )
+                    last_told = now
+                phase = op.phase
+            if op.final:
+                return op, False
+            if not alive:
+                return op, True
+            if wait_s is not None and now - started >= wait_s:
+                return op, False
+            await world.clock.sleep(_POLL_S)
+
+    def _busy(self, ring: str) -> RingBusy:
+        active = self.active(ring)
+        if active is None:
+            return RingBusy(f"{ring} is being changed by somebody else", "Try again in a moment.", ring=ring)
+        return RingBusy(
+            f"{ring} is busy: {active.owner} started a {active.kind} at {active.since:%H:%M:%SZ}, now {active.phase}",
+            f"Watch it with `ring-ctl operation {active.operation_id} --follow` (tool: ring_operation).",
+            ring=ring,
+            operation_id=active.operation_id,
+            owner=active.owner,
+            since=active.since.isoformat(),
+            phase=active.phase,
+        )
+
+    def _check_nothing_left(self, ring: str, recent: tuple[Operation, ...]) -> None:
+        for op in recent:
+            if op.request.ring == ring and not op.final:
+                raise RingBusy(
+                    f"{op.id} ({op.request.kind} of {ring}) was interrupted while {op.phase}",
+                    "Carry it on first with `ring-ctl recover`.",
+                    ring=ring,
+                    operation_id=op.id,
+                    phase=op.phase,
+                )
+
+
+def _same_key(recent: tuple[Operation, ...], key: str, request: Request) -> Operation | None:
+    for op in recent:
+        if op.idempotency_key == key:
+            if not _same_wish(op.request, request):
+                raise InvalidArguments(
+                    f"the idempotency key was used for another request: {op.id}, a {op.request.kind} of {op.request.ring}",
+                    "Use a new key for a new request.",
+                    operation_id=op.id,
+                )
+            return op
+    return None
+
+
+def _same_wish(done: Request, asked: Request) -> bool:
+    """The same request, apart from what the manager filled in: the plan, the release that was chosen."""
+    filled = {"plan_id": asked.plan_id, "tag": asked.tag, "release": asked.release}
+    return done.model_copy(update=filled) == asked

@@ -1,0 +1,193 @@
+"""What an operation came to, as the answers of its use case and the calls that make sense next."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from aither_rings_mcp.domain.answers import (
+    ApprovalView,
+    DeployAnswer,
+    LifecycleAnswer,
+    NextAction,
+    PromoteAnswer,
+    RollbackAnswer,
+    RolloutAnswer,
+    Verification,
+)
+from aither_rings_mcp.domain.errors import RingError, RingStuck, from_record
+from aither_rings_mcp.domain.rollout import Kind, Operation, Phase
+from aither_rings_mcp.domain.verdict import blocking
+
+_DONE = {
+    Kind.DEPLOY: "deployed",
+    Kind.PROMOTE: "promoted",
+    Kind.ROLLBACK: "rolled_back",
+    Kind.UP: "up",
+    Kind.DOWN: "down",
+}
+
+
+def outcome_of(op: Operation, *, gate: bool) -> str:
+    """The operation in one word, as history and answers say it."""
+    match op.phase:
+        case Phase.DONE if op.kept_unhealthy:
+            return "unhealthy"
+        case Phase.DONE if gate:
+            return "candidate_tagged"
+        case Phase.DONE:
+            return _DONE[op.request.kind]
+        case Phase.BLOCKED:
+            return "approval_required" if op.approval_plan else "blocked"
+        case Phase.ROLLED_BACK | Phase.STUCK | Phase.FAILED | Phase.CANCELLED:
+            return op.phase.value
+        case _:
+            return "running"
+
+
+def failure_of(op: Operation) -> RingError | None:
+    """The error to raise for an operation that ended without a result to answer with."""
+    if op.phase is Phase.FAILED and op.failure:
+        return from_record({**op.failure.record, "operation_id": op.id})
+    if op.phase is Phase.CANCELLED:
+        return from_record(
+            {
+                "type": "Forbidden",
+                "message": f"{op.id} was cancelled; nothing was changed",
+                "next": "Ask again when ready.",
+            }
+        )
+    return None
+
+
+def answer(op: Operation, *, gate: bool, now: datetime, interrupted: bool = False) -> RolloutAnswer:
+    """The answer of the operation's own kind. Raises its error when it failed."""
+    error = failure_of(op)
+    if error:
+        raise error
+    outcome: Any = outcome_of(op, gate=gate)
+    ok = op.phase is Phase.DONE and not op.kept_unhealthy
+    common: dict[str, Any] = {
+        "ok": ok or (outcome == "running" and not interrupted),
+        "operation_id": op.id,
+        "release": op.release.id if op.release else None,
+        "verification": Verification.model_validate(op.verification) if op.verification else None,
+        "as_of": now,
+        "outcome": outcome,
+        "summary": summary(op, outcome, interrupted),
+        "next_actions": next_actions(op, outcome),
+    }
+    back_to = op.previous if op.phase is Phase.ROLLED_BACK else None
+    match op.request.kind:
+        case Kind.PROMOTE:
+            return PromoteAnswer(
+                **common, gates=op.gates, rolled_back_to=back_to, approval=_approval(op) if op.approval_plan else None
+            )
+        case Kind.ROLLBACK:
+            return RollbackAnswer(
+                **common,
+                from_=op.previous,
+                to=op.release.id if op.release else None,
+                forensics=op.forensics,
+            )
+        case Kind.DEPLOY:
+            return DeployAnswer(
+                **common,
+                tag=op.release.tag if op.release else None,
+                commit=op.release.commit if op.release else None,
+                rolled_back_to=back_to,
+            )
+        case Kind.UP | Kind.DOWN:
+            return LifecycleAnswer(**common, ring=op.request.ring)
+
+
+def _approval(op: Operation) -> ApprovalView:
+    return ApprovalView(required=True, ways=approval_ways(str(op.approval_plan)))
+
+
+def approval_ways(plan_id: str) -> tuple[str, ...]:
+    return (f"ring-ctl approve {plan_id}", f"ring-ctl reject {plan_id}")
+
+
+def summary(op: Operation, outcome: str, interrupted: bool = False) -> str:
+    """One sentence. Nothing in it comes from logs, tests or commit messages."""
+    ring, source = op.request.ring, op.request.source
+    release = f"{op.release.tag} ({op.release.id})" if op.release else "the release"
+    reason = op.verification.get("reason")
+    match outcome:
+        case "running" if interrupted:
+            return (
+                f"The {op.request.kind} of {ring} was interrupted while {op.phase}; `ring-ctl recover` carries it on."
+            )
+        case "running":
+            return f"The {op.request.kind} of {ring} is {op.phase}; ask for operation {op.id} to see it end."
+        case "deployed":
+            return f"{ring} runs {release}, healthy."
+        case "unhealthy":
+            return f"{ring} runs {op.release.tag if op.release else 'its release'}, but it is not healthy."
+        case "promoted":
+            forced = f", forced past its gates by {op.request.override.by}" if op.request.override else ""
+            return f"{ring} runs {release}, promoted from {source}{forced}, verified by image id and health."
+        case "candidate_tagged":
+            forced = f" (forced by {op.request.override.by})" if op.request.override else ""
+            return f"{release} is now the candidate in {ring}{forced}."
+        case "blocked":
+            names = ", ".join(result.name for result in blocking(op.gates))
+            return f"Blocked on the way from {source} to {ring} by {names}; nothing was changed."
+        case "approval_required":
+            return f"A person has to approve plan {op.approval_plan} before {ring} changes; nothing was changed."
+        case "rolled_back" if op.request.kind is Kind.ROLLBACK:
+            return f"{ring} is back on {release}, verified by image id and health."
+        case "rolled_back":
+            went = f"back on {op.previous}" if op.previous else "down, as before"
+            why = "it did not become healthy" if reason else "it could not be started"
+            return f"{release} was taken back because {why}; {ring} is {went}."
+        case "stuck":
+            return f"{ring} is stuck: going back failed too, and nothing automatic will touch it; a person is needed."
+        case "up" | "down":
+            return f"{ring} is {outcome}."
+        case _:
+            return f"The {op.request.kind} of {ring} ended as {outcome}."
+
+
+def next_actions(op: Operation, outcome: str) -> tuple[NextAction, ...]:
+    ring = op.request.ring
+    look = NextAction(tool="ring_health", arguments={"ring": ring}, why="see each service's state")
+    match outcome:
+        case "running":
+            return (
+                NextAction(
+                    tool="ring_operation",
+                    arguments={"operation_id": op.id, "wait_s": 45},
+                    why="wait for the operation to end",
+                ),
+            )
+        case "candidate_tagged":
+            return ()
+        case "blocked":
+            return (
+                NextAction(
+                    tool="ring_operation",
+                    arguments={"operation_id": op.id, "include_log": True},
+                    why="read the gates' full log",
+                ),
+            )
+        case "rolled_back" if op.request.kind is not Kind.ROLLBACK:
+            return (
+                look,
+                NextAction(tool="ring_history", arguments={"ring": ring, "limit": 5}, why="see what happened"),
+            )
+        case "unhealthy" | "stuck":
+            return (look,)
+        case "promoted" | "rolled_back" | "deployed" | "up":
+            return (look,)
+        case _:
+            return ()
+
+
+def stuck_error(ring: str, why: str) -> RingStuck:
+    return RingStuck(
+        f"{ring} is stuck: {why}",
+        f"A person has to look, then lift it with `ring-ctl unlock {ring} --reason TEXT`.",
+        ring=ring,
+    )

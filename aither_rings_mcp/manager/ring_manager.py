@@ -1,0 +1,445 @@
+"""The use cases of the pipeline, as every door asks for them."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import cast
+
+from aither_rings_mcp.domain import policy
+from aither_rings_mcp.domain.answers import (
+    ApprovalAnswer,
+    ApprovalView,
+    BlastRadius,
+    CancelAnswer,
+    DeployAnswer,
+    DoctorAnswer,
+    GatesAnswer,
+    HealthAnswer,
+    HistoryAnswer,
+    LifecycleAnswer,
+    NextAction,
+    OperationAnswer,
+    PlanAnswer,
+    Progress,
+    PromoteAnswer,
+    RecoverAnswer,
+    RollbackAnswer,
+    RolloutAnswer,
+    StatusAnswer,
+    VerifyAnswer,
+)
+from aither_rings_mcp.domain.errors import InvalidArguments, InvalidTransition, PlanExpired, PlanStale
+from aither_rings_mcp.domain.model import Actor, Event, Override
+from aither_rings_mcp.domain.plan import Plan, changes, plan_hash, what_changed
+from aither_rings_mcp.domain.rollout import BEFORE_EFFECT, Kind, Phase, Request
+from aither_rings_mcp.domain.settings import Settings
+from aither_rings_mcp.domain.verdict import blocking
+from aither_rings_mcp.manager import doctor, outcomes, views
+from aither_rings_mcp.manager.executor import Executor
+from aither_rings_mcp.manager.gating import examine, needs_approval
+from aither_rings_mcp.manager.operations import Operations, Watch
+from aither_rings_mcp.manager.planning import Draft, draft_promotion, ports_of
+from aither_rings_mcp.manager.world import BACKBONE, World
+
+
+class RingManager:
+    """One installation's rings. Every method answers with a value of `domain.answers` or raises a `RingError`."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._operations = Operations(world)
+
+    @property
+    def settings(self) -> Settings:
+        return self._world.settings
+
+    # -- looking
+
+    async def status(self, ring: str | None = None, detailed: bool = False) -> StatusAnswer:
+        return await views.status(self._world, self._operations, ring, detailed)
+
+    async def health(self, ring: str, services: Sequence[str] | None = None) -> HealthAnswer:
+        return await views.health(self._world, ring, services)
+
+    async def history(
+        self,
+        ring: str | None = None,
+        *,
+        limit: int = 10,
+        cursor: str | None = None,
+        since: datetime | None = None,
+        event: str | None = None,
+    ) -> HistoryAnswer:
+        return views.history(self._world, ring, limit, cursor, since, event)
+
+    async def verify_history(self) -> VerifyAnswer:
+        return views.verified(self._world)
+
+    async def doctor(self) -> DoctorAnswer:
+        return await doctor.examine(self._world)
+
+    async def operation(
+        self,
+        operation_id: str,
+        *,
+        wait_s: float | None = 0.0,
+        include_log: bool = False,
+        log_cursor: int | None = None,
+        watch: Watch | None = None,
+    ) -> OperationAnswer:
+        """One operation; waits up to `wait_s` seconds (None: to its end) for it to end first."""
+        op, interrupted = await self._operations.watch(operation_id, wait_s, watch)
+        return views.operation(self._world, op, interrupted, include_log, log_cursor)
+
+    # -- planning
+
+    async def plan(self, source: str, target: str, actor: Actor) -> PlanAnswer:
+        """What promoting would change, bound to a plan that can be applied until it expires."""
+        policy.known_path(self.settings, source, target)
+        draft = await draft_promotion(self._world, source, target)
+        return self._plan_answer(draft, self._mint(draft, source, target, actor))
+
+    async def gates(self, source: str, target: str, actor: Actor, watch: Watch | None = None) -> GatesAnswer:
+        """Only the gates of a path, against what would be promoted now. Changes nothing."""
+        path = policy.known_path(self.settings, source, target)
+        draft = await draft_promotion(self._world, source, target)
+        plan = self._mint(draft, source, target, actor)
+        logs = self._world.journals.folder(f"gates-{plan.id}")
+        said: list[str] = []
+        results = await examine(self._world, path, draft.tested, plan, logs, said.append)
+        if watch:
+            for line in said:
+                await watch(Progress(operation_id=plan.id, phase=Phase.GATING, percent=100, message=line))
+        stopped = blocking(results)
+        return GatesAnswer(
+            ok=not stopped,
+            summary=f"{source} -> {target} is blocked by {', '.join(result.name for result in stopped)}."
+            if stopped
+            else f"All blocking gates of {source} -> {target} pass.",
+            as_of=self._world.clock.now(),
+            source=source,
+            target=target,
+            release=draft.tested.id,
+            gates=results,
+        )
+
+    async def answer_plan(self, plan_id: str, approved: bool, actor: Actor, note: str | None = None) -> ApprovalAnswer:
+        """A person's yes or no to exactly one plan; told to the history."""
+        world = self._world
+        plan, now = world.plans.load(plan_id), world.clock.now()
+        world.plans.answer(plan, approved, actor, note, now)
+        decision = "approved" if approved else "rejected"
+        world.history.append(
+            Event(
+                at=now,
+                ring=plan.target,
+                event="approval",
+                outcome=decision,
+                operation=plan.id,
+                to=plan.release,
+                actor=str(actor),
+                reason=note,
+            )
+        )
+        return ApprovalAnswer(
+            ok=True,
+            summary=f"Plan {plan.id} ({plan.source} -> {plan.target}, {plan.release}) is {decision}.",
+            next_actions=(
+                NextAction(
+                    tool="ring_promote",
+                    arguments={"source": plan.source, "target": plan.target, "plan_id": plan.id},
+                    why="apply the approved plan",
+                ),
+            )
+            if approved
+            else (),
+            as_of=now,
+            plan_id=plan.id,
+            decision=decision,
+            by=str(actor),
+        )
+
+    # -- acting
+
+    async def promote(
+        self,
+        source: str,
+        target: str,
+        actor: Actor,
+        *,
+        plan_id: str | None = None,
+        dry_run: bool = False,
+        override: Override | None = None,
+        reason: str | None = None,
+        wait_s: float | None = None,
+        idempotency_key: str | None = None,
+        watch: Watch | None = None,
+    ) -> PromoteAnswer:
+        """Moves what `source` holds to `target` through the gates of the path; see `PromoteAnswer.outcome`."""
+        world = self._world
+        policy.known_path(self.settings, source, target)
+        asked = Request(
+            kind=Kind.PROMOTE, ring=target, source=source, plan_id=plan_id, reason=reason, override=override
+        )
+        if before := self._operations.started(idempotency_key, asked):
+            return cast("PromoteAnswer", await self._result(before, wait_s, watch))
+        self._operations.check_free(target)
+        draft = await draft_promotion(world, source, target)
+        if draft.replaces.stuck:
+            raise outcomes.stuck_error(target, draft.replaces.stuck)
+        policy.check_not_quarantined(draft.replaces, target, draft.release.id, override)
+        plan = self._fitting(plan_id, draft, source, target) if plan_id else self._mint(draft, source, target, actor)
+        unchanged = draft.replaces.release == draft.release.id and draft.replaces.running
+        if dry_run or unchanged:
+            return PromoteAnswer(
+                ok=True,
+                summary=f"{target} already runs {draft.release.tag} ({draft.release.id}); nothing to do."
+                if unchanged
+                else f"Promoting {source} would bring {draft.release.tag} ({draft.release.id}) to {target}; "
+                "nothing was done.",
+                as_of=world.clock.now(),
+                outcome="noop" if unchanged else "dry_run",
+                release=draft.release.id,
+                plan=self._plan_answer(draft, plan) if dry_run else None,
+            )
+        request = asked.model_copy(update={"plan_id": plan.id})
+        op = self._operations.start(request, actor, idempotency_key)
+        return cast("PromoteAnswer", await self._result(op.id, wait_s, watch))
+
+    async def rollback(
+        self,
+        ring: str,
+        actor: Actor,
+        *,
+        tag: str | None = None,
+        release: str | None = None,
+        reason: str | None = None,
+        dry_run: bool = False,
+        wait_s: float | None = None,
+        idempotency_key: str | None = None,
+        watch: Watch | None = None,
+    ) -> RollbackAnswer:
+        """Goes back to the last release that proved itself, or to the one named."""
+        policy.runtime_ring(self.settings, ring)
+        if tag is not None and release is not None:
+            raise InvalidArguments("both a tag and a release are named", "Name one of them, or none for the last good.")
+        request = Request(kind=Kind.ROLLBACK, ring=ring, tag=tag, release=release, reason=reason)
+        if before := self._operations.started(idempotency_key, request):
+            return cast("RollbackAnswer", await self._result(before, wait_s, watch))
+        self._operations.check_free(ring)
+        record = self._world.state.load().ring(ring)
+        if (record.release is not None and record.release == release) or (tag is not None and record.tag == tag):
+            return self._rollback_noop(ring, record.release, f"{ring} already runs {record.tag} ({record.release}).")
+        choice = policy.rollback_choice(record, ring, tag, release)
+        if dry_run:
+            return RollbackAnswer(
+                ok=True,
+                summary=f"{ring} would go back from {record.tag} to {choice.tag} ({choice.release}); nothing was done.",
+                as_of=self._world.clock.now(),
+                outcome="dry_run",
+                release=choice.release,
+                from_=record.release,
+                to=choice.release,
+            )
+        # what was chosen here is what happens, whatever is recorded meanwhile
+        pinned = request.model_copy(update={"tag": None, "release": choice.release})
+        op = self._operations.start(pinned, actor, idempotency_key)
+        return cast("RollbackAnswer", await self._result(op.id, wait_s, watch))
+
+    async def deploy(
+        self, ring: str, actor: Actor, *, build: bool = True, wait_s: float | None = None, watch: Watch | None = None
+    ) -> DeployAnswer:
+        """Builds the working tree into `ring` as a new release, runs it and verifies it by what is observed."""
+        if not policy.runtime_ring(self.settings, ring).build:
+            ways = [name for name, settings in self.settings.rings.items() if settings.build]
+            raise InvalidTransition(
+                f"{ring} takes only what was promoted to it",
+                f"Deploy to {' or '.join(ways) or 'a ring with build: true'}, then promote.",
+            )
+        op = self._operations.start(Request(kind=Kind.DEPLOY, ring=ring, build=build), actor)
+        return cast("DeployAnswer", await self._result(op.id, wait_s, watch))
+
+    async def up(
+        self, ring: str, actor: Actor, *, wait_s: float | None = None, watch: Watch | None = None
+    ) -> LifecycleAnswer:
+        """Starts what is recorded of `ring`; `shared` is the backbone."""
+        if ring != BACKBONE:
+            policy.runtime_ring(self.settings, ring)
+            if self._world.state.load().ring(ring).release is None:
+                before = [path.source for path in self.settings.paths if path.target == ring]
+                how = f"promote {before[0]} {ring}" if before else f"deploy {ring} --build"
+                raise InvalidTransition(f"{ring} has no release to start", f"Run `ring-ctl {how}` first.")
+        return await self._lifecycle(Kind.UP, ring, actor, wait_s, watch)
+
+    async def down(
+        self, ring: str, actor: Actor, *, wait_s: float | None = None, watch: Watch | None = None
+    ) -> LifecycleAnswer:
+        """Stops `ring`; what is recorded stays, and `up` brings it back."""
+        if ring == BACKBONE:
+            state = self._world.state.load()
+            still = [name for name in self.settings.runtime_rings if state.ring(name).running]
+            if still:
+                raise InvalidTransition(
+                    f"{' and '.join(still)} still run on the backbone",
+                    f"Stop them first: {', '.join(f'`ring-ctl down {name}`' for name in still)}.",
+                )
+        else:
+            policy.runtime_ring(self.settings, ring)
+        return await self._lifecycle(Kind.DOWN, ring, actor, wait_s, watch)
+
+    async def cancel(self, operation_id: str, actor: Actor, reason: str) -> CancelAnswer:
+        """Ends an operation at its next safe point: before it touches what runs, or not at all."""
+        op = self._world.journals.load(operation_id)
+        if op.phase not in BEFORE_EFFECT:
+            raise InvalidTransition(
+                f"{op.id} is {op.phase}, past the last safe point",
+                "Let it end; then roll back if the release is not wanted.",
+                phase=op.phase,
+            )
+        self._world.journals.ask_to_cancel(op.id, str(actor), reason)
+        op, _ = await self._operations.watch(op.id, self.settings.limits.probe * 5)
+        cancelled = op.phase is Phase.CANCELLED
+        return CancelAnswer(
+            ok=cancelled,
+            summary=f"{op.id} was cancelled; nothing that runs was touched."
+            if cancelled
+            else f"{op.id} is {op.phase}: it had passed its last safe point.",
+            as_of=self._world.clock.now(),
+            operation_id=op.id,
+            status=op.phase,
+        )
+
+    async def recover(self, actor: Actor) -> RecoverAnswer:
+        """Carries on every operation whose worker died."""
+        resumed = [op.id for op in self._operations.interrupted() if self._operations.resume(op)]
+        return RecoverAnswer(
+            ok=True,
+            summary=f"Carrying on {', '.join(resumed)}." if resumed else "Nothing was interrupted.",
+            next_actions=tuple(
+                NextAction(tool="ring_operation", arguments={"operation_id": one, "wait_s": 45}, why="see it end")
+                for one in resumed[:3]
+            ),
+            as_of=self._world.clock.now(),
+            resumed=tuple(resumed),
+        )
+
+    async def execute(self, operation_id: str, claim_fd: int) -> bool:
+        """The worker's part: drives one operation with the claim it inherited. True when it came to an end."""
+        world = self._world
+        op = world.journals.load(operation_id)
+        claim = world.claims.adopt(op.request.ring, claim_fd)
+        try:
+            op = await Executor(world, lambda line: world.logs.append(op.id, line)).run(op)
+        finally:
+            claim.release()
+        return op.final
+
+    # -- shared pieces
+
+    async def _lifecycle(
+        self, kind: Kind, ring: str, actor: Actor, wait_s: float | None, watch: Watch | None
+    ) -> LifecycleAnswer:
+        op = self._operations.start(Request(kind=kind, ring=ring), actor)
+        return cast("LifecycleAnswer", await self._result(op.id, wait_s, watch))
+
+    async def _result(self, operation_id: str, wait_s: float | None, watch: Watch | None) -> RolloutAnswer:
+        op, interrupted = await self._operations.watch(operation_id, wait_s, watch)
+        return outcomes.answer(
+            op, gate=self._world.is_gate(op.request.ring), now=self._world.clock.now(), interrupted=interrupted
+        )
+
+    def _rollback_noop(self, ring: str, release: str | None, said: str) -> RollbackAnswer:
+        return RollbackAnswer(
+            ok=True, summary=said, as_of=self._world.clock.now(), outcome="noop", release=release, to=release
+        )
+
+    def _mint(self, draft: Draft, source: str, target: str, actor: Actor) -> Plan:
+        now = self._world.clock.now()
+        replaces = draft.replaces.release
+        plan = Plan(
+            id=f"plan-{secrets.token_hex(4)}",
+            hash=plan_hash(source, target, draft.release.id, draft.release.images, replaces),
+            source=source,
+            target=target,
+            release=draft.release.id,
+            images=draft.release.images,
+            replaces=replaces,
+            created_at=now,
+            expires_at=now + timedelta(seconds=self._plan_life(source, target)),
+            by=actor,
+        )
+        self._world.plans.save(plan)
+        return plan
+
+    def _plan_life(self, source: str, target: str) -> float:
+        """A plan that waits for a person has to live as long as the answer may take."""
+        limits = self.settings.limits
+        waits = needs_approval(policy.known_path(self.settings, source, target))
+        return max(limits.plan, limits.approval) if waits else limits.plan
+
+    def _fitting(self, plan_id: str, draft: Draft, source: str, target: str) -> Plan:
+        """The named plan, if it is for this path, in time, and still says what would happen."""
+        plan = self._world.plans.load(plan_id)
+        if (plan.source, plan.target) != (source, target):
+            raise InvalidArguments(
+                f"plan {plan.id} is for {plan.source} -> {plan.target}", f"Make one: `ring-ctl plan {source} {target}`."
+            )
+        if self._world.clock.now() >= plan.expires_at:
+            raise PlanExpired(
+                f"plan {plan.id} expired at {plan.expires_at:%Y-%m-%d %H:%M:%SZ}",
+                f"Make a new one: `ring-ctl plan {source} {target}`.",
+            )
+        replaces = draft.replaces.release
+        fresh = plan_hash(source, target, draft.release.id, draft.release.images, replaces)
+        if reasons := what_changed(plan, fresh, draft.release.id, replaces, draft.release.images):
+            raise PlanStale(
+                f"plan {plan.id} no longer fits: {'; '.join(reasons)}",
+                f"Make a new one: `ring-ctl plan {source} {target}`.",
+                changed=list(reasons),
+            )
+        return plan
+
+    def _plan_answer(self, draft: Draft, plan: Plan) -> PlanAnswer:
+        world, target = self._world, plan.target
+        path = policy.known_path(self.settings, plan.source, target)
+        gate = world.is_gate(target)
+        now_running = draft.replaces.release
+        before = world.releases.load(now_running).images if now_running else dict[str, str]()
+        rows = changes(before, draft.release.images, gate)
+        warnings = list(draft.warnings)
+        if not gate and now_running is None:
+            warnings.append(f"{target} runs nothing yet: there is no release to go back to")
+        asks = needs_approval(path)
+        return PlanAnswer(
+            ok=True,
+            summary=f"{plan.source} -> {target}: {len(rows)} services "
+            + ("tagged as candidate, nothing restarts." if gate else f"come to run {draft.release.tag}."),
+            next_actions=(
+                NextAction(
+                    tool="ring_promote",
+                    arguments={"source": plan.source, "target": target, "plan_id": plan.id},
+                    why="apply exactly this plan",
+                ),
+            ),
+            as_of=world.clock.now(),
+            plan_id=plan.id,
+            plan_hash=plan.hash,
+            expires_at=plan.expires_at,
+            source=plan.source,
+            target=target,
+            release=draft.release.id,
+            changes=rows,
+            gates=tuple(spec.label + ("" if spec.blocking else " (optional)") for spec in path.gates),
+            strategy="tag" if gate else self.settings.rings[target].strategy,
+            blast_radius=BlastRadius(
+                services=0 if gate else len(rows),
+                critical=() if gate else tuple(row.service for row in rows if row.service in self.settings.critical),
+                ports=() if gate else ports_of(draft),
+                downtime="none: nothing restarts" if gate else "each service restarts once; seconds without an answer",
+            ),
+            approval=ApprovalView(required=asks, ways=outcomes.approval_ways(plan.id) if asks else ()),
+            rollback_to=None if gate else now_running,
+            warnings=tuple(warnings),
+        )

@@ -1,0 +1,286 @@
+"""What people and agents see of a pipeline at rest: status, health, history, one operation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Literal
+
+from aither_rings_mcp.domain.answers import (
+    CandidateView,
+    EventView,
+    HealthAnswer,
+    HistoryAnswer,
+    LogSlice,
+    MonitorView,
+    NextAction,
+    OperationAnswer,
+    QuarantineView,
+    RingStatus,
+    StatusAnswer,
+    StepView,
+    VerifyAnswer,
+)
+from aither_rings_mcp.domain.errors import InvalidArguments, RingError
+from aither_rings_mcp.domain.health import ring_state
+from aither_rings_mcp.domain.model import RecordedEvent, RingKind, RingRecord
+from aither_rings_mcp.domain.policy import known_ring, runtime_ring, ways_back
+from aither_rings_mcp.domain.rollout import PERCENT, Operation, Phase
+from aither_rings_mcp.manager import outcomes
+from aither_rings_mcp.manager.observer import look
+from aither_rings_mcp.manager.operations import Operations
+from aither_rings_mcp.manager.world import World
+
+_LOG_LINES = 100
+
+
+async def status(world: World, operations: Operations, ring: str | None, detailed: bool) -> StatusAnswer:
+    """What is recorded of every ring (or one), and what is happening to it."""
+    names = [ring] if ring else list(world.settings.rings)
+    for name in names:
+        known_ring(world.settings, name)
+    state = world.state.load()
+    rings = [await _ring_status(world, operations, name, state.ring(name), detailed) for name in names]
+    parts = [f"{view.name} {view.state}" + (f" ({view.tag})" if view.tag else "") for view in rings]
+    return StatusAnswer(
+        ok=all(view.state not in {"stuck", "unknown"} for view in rings),
+        summary="; ".join(parts) + ".",
+        next_actions=tuple(_after_status(world, rings)),
+        as_of=world.clock.now(),
+        rings=tuple(rings),
+    )
+
+
+async def _ring_status(
+    world: World, operations: Operations, name: str, record: RingRecord, detailed: bool
+) -> RingStatus:
+    kind = world.settings.rings[name].kind
+    now = world.clock.now()
+    candidate = record.candidate
+    images = dict(world.releases.load(record.release).images) if detailed and record.release else None
+    return RingStatus(
+        name=name,
+        kind=kind,
+        state=_state_word(kind, record, now),
+        tag=record.tag,
+        commit=record.commit,
+        release=record.release,
+        deployed_at=record.deployed_at,
+        rollback_target=record.rollback_target,
+        rollback_release=record.rollback_release,
+        rollback_ready=await _rollback_ready(world, record),
+        active_operation=operations.active(name),
+        quarantine=tuple(QuarantineView(**entry.model_dump()) for entry in record.quarantine) or None,
+        override=f"{record.override.by}: {record.override.reason}" if record.override else None,
+        stuck=record.stuck,
+        images=images,
+        candidate=CandidateView(
+            release=candidate.release,
+            tag=candidate.tag,
+            commit=candidate.commit,
+            passed_at=candidate.passed_at,
+            expires_at=candidate.expires_at,
+            expired=candidate.expired(now),
+            forced_by=candidate.override.by if candidate.override else None,
+            images=dict(candidate.images),
+        )
+        if candidate
+        else None,
+    )
+
+
+def _state_word(
+    kind: RingKind, record: RingRecord, now: datetime
+) -> Literal["running", "stopped", "empty", "candidate", "expired", "stuck"]:
+    if record.stuck:
+        return "stuck"
+    if kind is RingKind.GATE:
+        if record.candidate is None:
+            return "empty"
+        return "expired" if record.candidate.expired(now) else "candidate"
+    if record.release is None:
+        return "empty"
+    return "running" if record.running else "stopped"
+
+
+async def _rollback_ready(world: World, record: RingRecord) -> bool:
+    """Whether the way back is open now: its config is stored and every image is here."""
+    ways = ways_back(record)
+    if not ways:
+        return False
+    try:
+        release = world.releases.load(ways[0].release)
+        for image in release.images.values():
+            if await world.engine.image(image) is None:
+                return False
+    except RingError:
+        return False
+    return True
+
+
+def _after_status(world: World, rings: Sequence[RingStatus]) -> list[NextAction]:
+    actions: list[NextAction] = []
+    for view in rings:
+        if view.active_operation:
+            actions.append(
+                NextAction(
+                    tool="ring_operation",
+                    arguments={"operation_id": view.active_operation.operation_id, "wait_s": 45},
+                    why=f"{view.name} is being changed",
+                )
+            )
+        elif view.kind is RingKind.RUNTIME and view.state == "running":
+            actions.append(NextAction(tool="ring_health", arguments={"ring": view.name}, why="see whether it is well"))
+        elif view.state == "candidate":
+            actions += [
+                NextAction(
+                    tool="ring_plan",
+                    arguments={"source": path.source, "target": path.target},
+                    why="see what promoting the candidate would change",
+                )
+                for path in world.settings.paths
+                if path.source == view.name
+            ]
+    return actions[:3]
+
+
+async def health(world: World, ring: str, services: Sequence[str] | None) -> HealthAnswer:
+    """Every service of a ring right now: container state and a fresh probe, asked side by side."""
+    runtime_ring(world.settings, ring)
+    record = world.state.load().ring(ring)
+    release = world.releases.load(record.release) if record.release else None
+    known = world.services_of(release)
+    if services:
+        unknown = sorted(set(services) - set(known))
+        if unknown:
+            raise InvalidArguments(
+                f"{ring} has no service {', '.join(unknown)}",
+                f"Its services: {', '.join(known)}.",
+                services=list(known),
+            )
+    seen = await look(world, world.project(ring), services or known)
+    state = ring_state(seen)
+    bad = [service for service in seen if not service.healthy]
+    critical = tuple(service.name for service in bad if service.critical)
+    healthy = len(seen) - len(bad)
+    actions: list[NextAction] = []
+    if critical and record.rollback_target:
+        actions.append(
+            NextAction(tool="ring_rollback", arguments={"ring": ring}, why=f"go back to {record.rollback_target}")
+        )
+    if bad:
+        actions.append(NextAction(tool="ring_history", arguments={"ring": ring, "limit": 5}, why="see what changed"))
+    return HealthAnswer(
+        ok=state == "healthy",
+        summary=f"{ring} is {state}: {healthy} of {len(seen)} services healthy"
+        + (f"; critical: {', '.join(critical)}." if critical else "."),
+        next_actions=tuple(actions),
+        as_of=world.clock.now(),
+        ring=ring,
+        state=state,
+        healthy=healthy,
+        total=len(seen),
+        critical_unhealthy=critical,
+        services=seen,
+        backbone=await _backbone(world),
+        monitor=MonitorView(armed=False),
+    )
+
+
+async def _backbone(world: World) -> dict[str, str]:
+    """Backbone service -> Docker's own word for it."""
+    if world.settings.backbone is None:
+        return {}
+    containers = await world.engine.containers(world.settings.backbone.project)
+    return {c.service: c.health or c.status for c in containers}
+
+
+def history(
+    world: World, ring: str | None, limit: int, cursor: str | None, since: datetime | None, event: str | None
+) -> HistoryAnswer:
+    """What happened, newest first."""
+    if ring is not None and ring != "shared":
+        known_ring(world.settings, ring)
+    if not 1 <= limit <= 100:
+        raise InvalidArguments(f"limit is {limit}", "Ask for 1 to 100 events; `cursor` gives the next ones.")
+
+    def wanted(recorded: RecordedEvent) -> bool:
+        return (
+            (ring is None or recorded.ring == ring)
+            and (since is None or recorded.at >= since)
+            and (event is None or event in {recorded.event, recorded.outcome})
+        )
+
+    events, following = world.history.read(limit, cursor, wanted)
+    views = tuple(
+        EventView(
+            **{
+                key: value
+                for key, value in recorded.model_dump(by_alias=True).items()
+                if key not in {"prev", "hash"} and value not in (None, ())
+            }
+        )
+        for recorded in events
+    )
+    about = f" of {ring}" if ring else ""
+    return HistoryAnswer(
+        ok=True,
+        summary=f"{len(views)} events{about}, newest first." if views else f"No events{about}.",
+        as_of=world.clock.now(),
+        events=views,
+        next_cursor=following,
+    )
+
+
+def verified(world: World) -> VerifyAnswer:
+    """Whether the history is whole: every line chained to the one before."""
+    events, head, broken_at, torn = world.history.verify()
+    if broken_at is None:
+        said = f"{events} events, the chain holds." + (" A torn last line is ignored." if torn else "")
+    else:
+        said = f"The chain breaks at event {broken_at}: that line was changed, lost or damaged."
+    return VerifyAnswer(
+        ok=broken_at is None,
+        summary=said,
+        as_of=world.clock.now(),
+        events=events,
+        head=head,
+        broken_at=broken_at,
+        torn_tail=torn,
+    )
+
+
+def operation(
+    world: World, op: Operation, interrupted: bool, include_log: bool, log_cursor: int | None
+) -> OperationAnswer:
+    """One operation as it stands: phases, gates, and its result or error once it has ended."""
+    gate = world.is_gate(op.request.ring)
+    now = world.clock.now()
+    failure = outcomes.failure_of(op)
+    result: dict[str, Any] | None = None
+    if op.final and failure is None:
+        result = outcomes.answer(op, gate=gate, now=now).model_dump(mode="json", by_alias=True, exclude_none=True)
+    outcome = outcomes.outcome_of(op, gate=gate)
+    log: LogSlice | None = None
+    if include_log:
+        lines, following = world.logs.read(op.id, log_cursor or 0, _LOG_LINES)
+        log = LogSlice(lines=lines, next_cursor=following if lines else None)
+    return OperationAnswer(
+        ok=op.phase not in {Phase.FAILED, Phase.STUCK} and not interrupted,
+        summary=failure.message if failure else outcomes.summary(op, outcome, interrupted),
+        next_actions=outcomes.next_actions(op, outcome),
+        as_of=now,
+        operation_id=op.id,
+        kind=op.request.kind,
+        ring=op.request.ring,
+        status="interrupted" if interrupted else op.phase.value if op.final else "running",  # type: ignore[arg-type]
+        phase=op.phase,
+        percent=PERCENT.get(op.phase, 100),
+        actor=str(op.actor),
+        started_at=op.created_at,
+        steps=tuple(StepView(phase=step.phase, at=step.at, note=step.note) for step in op.steps),
+        gates=op.gates,
+        result=result,
+        error=failure.as_dict() if failure else None,
+        log=log,
+    )

@@ -1,0 +1,65 @@
+"""The ports that the use cases work through, handed over as one bundle by `wiring`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from aither_rings_mcp.domain.model import Release, RingKind
+from aither_rings_mcp.domain.settings import Settings
+from aither_rings_mcp.manager.gatekeeper import Gatekeeper
+from aither_rings_mcp.ports import (
+    Claims,
+    Clock,
+    Commands,
+    Compose,
+    Engine,
+    History,
+    Journals,
+    OperationLogs,
+    Pins,
+    Plans,
+    Prober,
+    Releases,
+    SourceTree,
+    StateStore,
+    Workers,
+)
+
+#: What the backbone is called where a ring's name is expected (`ring-ctl up shared`).
+BACKBONE = "shared"
+
+
+@dataclass(frozen=True)
+class World:
+    """`root` is the folder of rings.yaml; relative paths start there."""
+
+    settings: Settings
+    root: Path
+    clock: Clock
+    commands: Commands
+    engine: Engine
+    pins: Pins
+    compose: Compose
+    prober: Prober
+    state: StateStore
+    history: History
+    releases: Releases
+    journals: Journals
+    logs: OperationLogs
+    plans: Plans
+    claims: Claims
+    workers: Workers
+    source: SourceTree
+    gatekeeper: Gatekeeper
+
+    def project(self, ring: str) -> str:
+        """The Compose project a runtime ring runs as."""
+        return str(self.settings.rings[ring].project)
+
+    def is_gate(self, ring: str) -> bool:
+        return ring in self.settings.rings and self.settings.rings[ring].kind is RingKind.GATE
+
+    def services_of(self, release: Release | None) -> tuple[str, ...]:
+        """The services of a release; of rings.yaml while a ring has none."""
+        return tuple(sorted(release.images)) if release else tuple(self.settings.services)

@@ -1,0 +1,279 @@
+"""What the manager and the gates need of the world, as small protocols declared by who uses them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+
+from pydantic import BaseModel
+
+from aither_rings_mcp.domain.health import ContainerView, ProbeResult, ServiceHealth
+from aither_rings_mcp.domain.model import Actor, Event, RecordedEvent, Release, State
+from aither_rings_mcp.domain.plan import Plan
+from aither_rings_mcp.domain.rollout import Operation
+from aither_rings_mcp.domain.settings import Settings
+from aither_rings_mcp.domain.verdict import Evidence, FailedItem, GateResult, Verdict
+
+#: Receives one line of progress or log at a time.
+OnLine = Callable[[str], None]
+#: A Compose config as `docker compose config --format json` renders it.
+ComposeConfig = dict[str, Any]
+
+
+class Clock(Protocol):
+    """Durations from `monotonic` (seconds), records from `now` (aware UTC)."""
+
+    def now(self) -> datetime: ...
+    def monotonic(self) -> float: ...
+    async def sleep(self, seconds: float) -> None: ...
+
+
+@dataclass(frozen=True)
+class ImageView:
+    """An image the engine has. `id` is its content id."""
+
+    id: str
+    architecture: str
+    os: str
+    labels: Mapping[str, str]
+    size: int
+    ports: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class EngineFacts:
+    """What the engine says of itself."""
+
+    version: str
+    api_version: str
+    architecture: str
+    os: str
+
+
+class Engine(Protocol):
+    """The Docker API. Every verb raises `docker_unavailable` when nobody answers."""
+
+    async def facts(self) -> EngineFacts: ...
+    async def containers(self, project: str) -> tuple[ContainerView, ...]: ...
+    async def image(self, reference: str) -> ImageView | None: ...
+    async def tag(self, image_id: str, reference: str) -> None: ...
+    async def logs(self, container_id: str, tail: int) -> tuple[str, ...]: ...
+    async def exec(self, container_id: str, argv: Sequence[str]) -> tuple[int, str]: ...
+
+
+class Pins(Protocol):
+    """Keeps images from being pruned, one pin per image, whichever releases hold it."""
+
+    async def hold(self, images: Mapping[str, str], release: str) -> None: ...
+    async def let_go(self, keep: frozenset[str]) -> None: ...
+
+
+class Compose(Protocol):
+    """`docker compose`, one verb each. Raises `EngineFailure` with the tail of what it said."""
+
+    async def render(self, ring: str) -> ComposeConfig: ...
+    async def build(self, ring: str, on_line: OnLine) -> None: ...
+    async def up(self, project: str, file: Path, on_line: OnLine) -> None: ...
+    async def down(self, project: str, on_line: OnLine, *, volumes: bool = False) -> None: ...
+    async def up_backbone(self, on_line: OnLine) -> None: ...
+    async def down_backbone(self, on_line: OnLine) -> None: ...
+
+
+class Prober(Protocol):
+    """Asks one container's service whether it is well. Never raises for an unwell service."""
+
+    async def probe(self, container: ContainerView, http: str | None, port: int | None) -> ProbeResult: ...
+    def address(self, container: ContainerView, port: int) -> tuple[str, int] | None: ...
+
+
+@dataclass(frozen=True)
+class Completed:
+    """A child process that ended, or was ended at its limit.
+
+    `output` is the redacted tail of stdout and stderr together: for people; have results written to a file.
+    `code` is negative for a signal, 127 where program or folder is not there, 126 where it cannot run.
+    """
+
+    code: int
+    output: str
+    timed_out: bool = False
+
+
+class Commands(Protocol):
+    """Runs child processes: argv only, a limit in seconds, the whole group ended at the limit."""
+
+    async def run(
+        self,
+        argv: Sequence[str],
+        *,
+        cwd: Path,
+        env: Mapping[str, str],
+        limit: float,
+        log: Path | None = None,
+        on_line: OnLine | None = None,
+    ) -> Completed: ...
+
+
+class StateStore(Protocol):
+    """`rings-state.json`. `load` of a missing file is the empty state; an unreadable one is `state_unreadable`."""
+
+    def load(self) -> State: ...
+    def save(self, state: State) -> None: ...
+
+
+class History(Protocol):
+    """The append-only, hash-chained history."""
+
+    def append(self, event: Event) -> RecordedEvent: ...
+    def read(
+        self, limit: int, before: str | None = None, where: Callable[[RecordedEvent], bool] | None = None
+    ) -> tuple[tuple[RecordedEvent, ...], str | None]: ...
+    def verify(self) -> tuple[int, str | None, int | None, bool]: ...
+
+
+class Releases(Protocol):
+    """`releases/<id>/`: what a release is, and the Compose file it runs with."""
+
+    def save(self, release: Release, config: ComposeConfig) -> None: ...
+    def load(self, release_id: str) -> Release: ...
+    def config(self, release_id: str) -> ComposeConfig: ...
+    def runnable(self, release_id: str, config: ComposeConfig, name: str = "run") -> Path: ...
+
+
+class Journals(Protocol):
+    """`operations/<id>/`: one journal per operation, saved whole, atomically and fsynced."""
+
+    def create(self, operation: Operation) -> None: ...
+    def save(self, operation: Operation) -> None: ...
+    def load(self, operation_id: str) -> Operation: ...
+    def recent(self, limit: int) -> tuple[Operation, ...]: ...
+    def ask_to_cancel(self, operation_id: str, by: str, reason: str) -> None: ...
+    def cancel_asked(self, operation_id: str) -> str | None: ...
+    def folder(self, operation_id: str) -> Path: ...
+
+
+class OperationLogs(Protocol):
+    """The log of each operation. `read` gives whole lines from a byte cursor, and the cursor to go on from."""
+
+    def append(self, operation_id: str, line: str) -> None: ...
+    def read(self, operation_id: str, cursor: int, limit: int) -> tuple[tuple[str, ...], int]: ...
+
+
+class Plans(Protocol):
+    """Plans that were minted, and a person's answers to them (each used once)."""
+
+    def save(self, plan: Plan) -> None: ...
+    def load(self, plan_id: str) -> Plan: ...
+    def answer(self, plan: Plan, approved: bool, by: Actor, note: str | None, at: datetime) -> None: ...
+    def approval(self, plan: Plan, now: datetime) -> tuple[str, Actor] | None: ...
+    def use(self, plan: Plan) -> None: ...
+
+
+class Claim(Protocol):
+    """The right to change one ring, held by an open lock: it dies with the processes that hold it."""
+
+    epoch: int
+    fd: int
+
+    def release(self) -> None: ...
+
+
+class Claims(Protocol):
+    """One owner per ring, across processes."""
+
+    def take(self, ring: str, operation_id: str) -> Claim | None: ...
+    def adopt(self, ring: str, fd: int) -> Claim: ...
+    def holder(self, ring: str) -> str | None: ...
+    def state_lock(self) -> AbstractContextManager[None]: ...
+
+
+class Workers(Protocol):
+    """Starts the worker of an operation in a session of its own, handing over the claim's lock."""
+
+    def start(self, operation_id: str, claim: Claim) -> int: ...
+
+
+class SourceTree(Protocol):
+    """The working tree that a release is built from."""
+
+    def digest(self) -> str: ...
+    def commit(self) -> str: ...
+
+
+class ApprovalDesk(Protocol):
+    """Whether a person has said yes to exactly this promotion."""
+
+    async def approved_by(self) -> str | None: ...
+    async def rejected_by(self) -> str | None: ...
+
+
+class ServiceReader(Protocol):
+    """Health of the ring that runs the release under test."""
+
+    async def read(self, services: Sequence[str] | None = None) -> Sequence[ServiceHealth]: ...
+
+
+class Requests(Protocol):
+    """Reaches a service of the release under test: its base URL from here, for one of its container ports."""
+
+    async def base_url(self, service: str, port: int | None = None) -> str: ...
+
+
+@dataclass(frozen=True)
+class GateContext:
+    """What a gate may use. Gates measure; they change nothing.
+
+    `limit` is in seconds and is also enforced from outside; `log` is the file that keeps the full output.
+    """
+
+    settings: Settings
+    release: Release
+    target: str
+    root: Path
+    cwd: Path
+    env: Mapping[str, str]
+    limit: float
+    log: Path
+    commands: Commands
+    engine: Engine
+    health: ServiceReader
+    services: Requests
+    approval: ApprovalDesk
+    source_digest: Callable[[], str]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A gate's own answer; the gatekeeper adds name, time, blocking and the log's tail."""
+
+    status: Verdict
+    summary: str
+    reason_code: str | None = None
+    evidence: tuple[Evidence, ...] = ()
+    failed_items: tuple[FailedItem, ...] = field(default=())
+    fix_hint: str | None = None
+
+
+class Gate(Protocol):
+    """A gate: a class with an `Options` model, made once per use with its parsed options.
+
+    `version` is part of the cache key: change it when the gate starts to measure something else.
+    """
+
+    version: ClassVar[str]
+    Options: ClassVar[type[BaseModel]]
+
+    def __init__(self, options: Any) -> None: ...
+
+    async def check(self, ctx: GateContext) -> Finding: ...
+
+
+class GateCache(Protocol):
+    """Remembers passes. A lost or unreadable entry is a miss, never an error."""
+
+    def passed(self, key: str) -> GateResult | None: ...
+    def remember(self, key: str, result: GateResult) -> None: ...

@@ -1,0 +1,109 @@
+"""The only place that builds adapters and gates and hands them over."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import cast
+
+from pydantic import BaseModel
+
+from aither_rings_mcp.adapters.claim_files import ClaimFiles
+from aither_rings_mcp.adapters.compose import DockerCompose
+from aither_rings_mcp.adapters.engine import DockerEngine, PinContainers
+from aither_rings_mcp.adapters.gate_cache import FileGateCache
+from aither_rings_mcp.adapters.history_file import HistoryFile
+from aither_rings_mcp.adapters.host import HostCommands, SystemClock
+from aither_rings_mcp.adapters.journal_files import JournalFiles
+from aither_rings_mcp.adapters.operation_log import OperationLogFiles
+from aither_rings_mcp.adapters.plan_files import PlanFiles
+from aither_rings_mcp.adapters.probes import NetworkProber
+from aither_rings_mcp.adapters.release_files import ReleaseFiles
+from aither_rings_mcp.adapters.source_tree import SourceTree
+from aither_rings_mcp.adapters.state_file import StateFile
+from aither_rings_mcp.adapters.workers import WorkerProcesses
+from aither_rings_mcp.config import load
+from aither_rings_mcp.domain.naming import digest
+from aither_rings_mcp.manager.gatekeeper import Gatekeeper
+from aither_rings_mcp.manager.ring_manager import RingManager
+from aither_rings_mcp.manager.world import World
+from aither_rings_mcp.ports import Gate
+
+GATES_GROUP = "aither_rings.gates"
+CONFIG_VARIABLE = "RINGS_CONFIG"
+
+
+class GateTypes(Mapping[str, type[Gate]]):
+    """Every installed gate by name, imported only when it is used: a server starts faster without them."""
+
+    def __init__(self) -> None:
+        self._entries: dict[str, EntryPoint] = {entry.name: entry for entry in entry_points(group=GATES_GROUP)}
+
+    def __getitem__(self, name: str) -> type[Gate]:
+        return cast("type[Gate]", self._entries[name].load())
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted(self._entries))
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+
+class GateOptions(Mapping[str, type[BaseModel]]):
+    """The options model of every gate, for the config."""
+
+    def __init__(self, gates: GateTypes) -> None:
+        self._gates = gates
+
+    def __getitem__(self, name: str) -> type[BaseModel]:
+        return self._gates[name].Options
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._gates)
+
+    def __len__(self) -> int:
+        return len(self._gates)
+
+
+def config_path(given: Path | None) -> Path:
+    """`--config`, else RINGS_CONFIG, else ./rings.yaml; absolute, as a worker starts elsewhere."""
+    return Path(given or os.environ.get(CONFIG_VARIABLE) or "rings.yaml").absolute()
+
+
+def installation(state_dir: Path) -> str:
+    """Tells installations on one machine apart, so that none lets go of another's pins."""
+    return digest(str(state_dir.resolve()))[:8]
+
+
+def build_manager(given: Path | None = None) -> RingManager:
+    """A manager on the real world, for the rings.yaml given. Raises `config_invalid` with every fault."""
+    path = config_path(given)
+    gates = GateTypes()
+    loaded = load(path, GateOptions(gates))
+    settings, state_dir = loaded.settings, loaded.state_dir
+    clock, commands, engine = SystemClock(), HostCommands(), DockerEngine()
+    operations = state_dir / "operations"
+    return RingManager(
+        World(
+            settings=settings,
+            root=loaded.root,
+            clock=clock,
+            commands=commands,
+            engine=engine,
+            pins=PinContainers(engine, installation(state_dir)),
+            compose=DockerCompose(settings, loaded.root, commands, engine),
+            prober=NetworkProber(settings.limits.probe),
+            state=StateFile(state_dir),
+            history=HistoryFile(state_dir, clock),
+            releases=ReleaseFiles(state_dir),
+            journals=JournalFiles(state_dir),
+            logs=OperationLogFiles(operations, clock),
+            plans=PlanFiles(state_dir, settings.limits.approval),
+            claims=ClaimFiles(state_dir, clock),
+            workers=WorkerProcesses(path, operations),
+            source=SourceTree(loaded.root, settings.source),
+            gatekeeper=Gatekeeper(gates, clock, FileGateCache(state_dir / "gate-cache")),
+        )
+    )

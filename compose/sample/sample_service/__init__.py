@@ -1,0 +1,1 @@
+"""One small service that plays every role of the sample platform."""

@@ -1,0 +1,80 @@
+"""A small, faultless config to break in one place at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated
+
+import tomllib
+from pydantic import BaseModel, Field
+
+from aither_rings_mcp.domain.model import Value
+
+REPO = Path(__file__).parents[2]
+
+GOOD = """\
+app: shop
+backbone: {project: shop-shared, compose: [shared.yml]}
+services:
+  web:
+    critical: true
+    probe: {http: /health, port: 80}
+  db: {}
+rings:
+  dev:
+    kind: runtime
+    project: shop-dev
+    compose: [dev.yml]
+    env_files: [dev.env]
+    shared_network: dev-net
+    build: true
+  staging:
+    kind: gate
+    preview: {project: shop-preview, shared_network: preview-net}
+  prod:
+    kind: runtime
+    project: shop-prod
+    compose: [prod.yml]
+    shared_network: prod-net
+paths:
+  - source: dev
+    target: staging
+    gates:
+      - gate: asks
+        with: {url: http://x}
+      - gate: plain
+  - source: staging
+    target: prod
+"""
+
+
+class Plain(Value):
+    """Options of a gate that takes none."""
+
+
+class Header(Value):
+    name: str
+
+
+class Asks(Value):
+    url: str
+    tries: Annotated[int, Field(ge=1)] = 1
+    headers: tuple[Header, ...] = ()
+
+
+GATES: Mapping[str, type[BaseModel]] = {"plain": Plain, "asks": Asks}
+
+#: Loads a text as rings.yaml and returns what is wrong with it, a line each.
+Faults = Callable[[str], list[str]]
+
+
+def built_in_gates() -> Mapping[str, type[BaseModel]]:
+    """The options of the gates that this package brings, whichever others are installed."""
+    project = tomllib.loads((REPO / "pyproject.toml").read_text())["project"]
+    options: dict[str, type[BaseModel]] = {}
+    for name, target in project["entry-points"]["aither_rings.gates"].items():
+        module, _, gate = target.partition(":")
+        options[name] = getattr(import_module(module), gate).Options
+    return options
