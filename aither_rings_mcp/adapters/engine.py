@@ -134,7 +134,9 @@ class PinContainers:
                         image,
                         command=["/pin"],
                         name=name,
-                        labels={LABEL_PIN: self._installation, LABEL_RELEASE: release},
+                        # Images that Compose built carry its labels, and a container inherits them: without this,
+                        # `docker compose down` of the ring that built it would take the pin along.
+                        labels={LABEL_PIN: self._installation, LABEL_RELEASE: release, _PROJECT: "", _SERVICE: ""},
                         host_config=api.create_host_config(network_mode="none"),
                     )
                 except _not_found():

@@ -44,12 +44,11 @@ def load(path: Path, gate_options: Mapping[str, type[BaseModel]]) -> Loaded:
     path = path.absolute()
     document, faults = read(_text(path))
     if not isinstance(document.value, Mapping):
-        raise _invalid(path, faults or [document.fault(f"{MAPPING}, such as `app: shop`")])
+        said = "the file is empty" if document.value is None else f"{MAPPING}, such as `app: shop`"
+        raise _invalid(path, faults or [document.fault(said)])
     settings, wrong = _parsed(Settings, document)
     for gate in (gate for way in document.at("paths") for gate in way.at("gates")):
-        model = gate_options.get(gate.at("gate").text or "")
-        if model and isinstance(gate.at("with").value, Mapping | None):
-            wrong += _parsed(model, gate.at("with"))[1]
+        wrong += _wrong_options(gate, gate_options)
     faults = [*faults, *wrong, *broken(document, path.parent, gate_options)]
     if faults or settings is None:
         raise _invalid(path, faults)
@@ -72,6 +71,16 @@ def _text(path: Path) -> str:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise _invalid(path, [Fault(raw.count(b"\n", 0, error.start) + 1, "", "not UTF-8 text")]) from error
+
+
+def _wrong_options(gate: Place, gate_options: Mapping[str, type[BaseModel]]) -> list[Fault]:
+    """What is wrong with one gate's `with`; an unknown type is left to the rules, a wrong shape to the settings."""
+    kind, given = gate.at("gate"), gate.at("with")
+    try:
+        model = gate_options.get(kind.text or "")
+    except (ImportError, AttributeError) as error:
+        return [kind.fault(f"the gate {kind.text!r} is installed, but its package does not load: {error}")]
+    return _parsed(model, given)[1] if model and isinstance(given.value, Mapping | None) else []
 
 
 def _parsed(model: type[M], place: Place) -> tuple[M | None, list[Fault]]:

@@ -98,7 +98,7 @@ def read(text: str) -> tuple[Place, list[Fault]]:
         if second:
             return Place((), 1), [Fault(_line(second), "", "a second document starts here; keep one")]
         if node is None:
-            return Place((), 1), [Fault(1, "", "the file is empty")]
+            return Place((), 1), []
         reader = _Reader(loader)
         return reader.place(node, (), _line(node), frozenset()), reader.faults
     except yaml.MarkedYAMLError as error:

@@ -101,7 +101,7 @@ def _probes(services: Place) -> Iterator[Fault]:
         if len(asks) == 2:
             yield probe.at("tcp").fault("a probe asks by http or by tcp; take one of them out")
         if asks and probe.at("port").value is None:
-            yield probe.at("port").fault(f"is required: an {asks[0]} probe has to know the container port")
+            yield probe.at("port").fault(f"is required: the container port that {asks[0]} asks")
         if probe.at("port").present and not asks:
             yield probe.at("port").fault("does nothing without `http: /path` or `tcp: true`")
 
@@ -111,6 +111,8 @@ def _ways(document: Place) -> Iterator[Fault]:
     kinds = {ring.key: ring.at("kind").text for ring in rings}
     paths = list(document.at("paths"))
     reached = {path.at("target").text for path in paths}
+    # A misspelled target may be the very path that leads there; one mistake is one fault.
+    all_known = reached <= {*kinds}
     seen: dict[tuple[str, str], Place] = {}
     for path in paths:
         ends = {key: path.at(key).text for key in ("source", "target")}
@@ -127,7 +129,7 @@ def _ways(document: Place) -> Iterator[Fault]:
             yield path.fault(f"a second path {source} -> {target}; the first is on line {first}")
         elif kinds.get(source) == "gate" and kinds.get(target) == "gate":
             yield path.at("target").fault(f"a candidate goes to a runtime ring, but {target} is a gate")
-        elif kinds.get(source) == "gate" and source not in reached:
+        elif kinds.get(source) == "gate" and source not in reached and all_known:
             yield path.at("source").fault(f"no path leads to {source}, so it never holds a candidate")
         seen.setdefault((source, target), path)
 

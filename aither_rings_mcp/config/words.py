@@ -76,7 +76,7 @@ def _locate(base: Place, loc: tuple[Key, ...], missing: bool) -> Place:
 def _message(place: Place, base: Place, schema: Schema, kind: str, said: str, ctx: Mapping[str, Any]) -> str:
     if kind == "extra_forbidden":
         known = _known_keys(schema, place.path[len(base.path) : -1])
-        return f"unknown key{did_you_mean(place.key, known) or '; known here: ' + ', '.join(known)}"
+        return f"unknown key{did_you_mean(place.key, known) or '; known here: ' + (', '.join(known) or 'none')}"
     if place.present and place.value is None and kind != "missing":
         return "is empty: give it a value or take the key out"
     if kind in {"enum", "literal_error"}:

@@ -102,12 +102,14 @@ def deployed(
 ) -> RingRecord:
     """The record after `release` came to run in its ring.
 
-    Only proven releases count against `keep`, so failed ones never push good ones out.
+    Only ways back count against `keep`, so failed and condemned releases never push good ones out.
     """
     newest = Deployment(
         release=release.id, tag=release.tag, commit=release.commit, deployed_at=at, proven_at=at if proven else None
     )
     rest = tuple(d for d in record.deployments if d.release != release.id)
+    # Deploying a condemned release over an override lifts its quarantine: it runs now.
+    quarantine = tuple(q for q in record.quarantine if q.release != release.id)
     return _with_ways(
         record.model_copy(
             update={
@@ -116,11 +118,10 @@ def deployed(
                 "release": release.id,
                 "deployed_at": at,
                 "running": True,
-                "deployments": _retained((newest, *rest), keep),
+                "deployments": _retained((newest, *rest), keep, frozenset(q.release for q in quarantine)),
                 "override": override,
                 "stuck": None,
-                # Deploying a condemned release over an override lifts its quarantine: it runs now.
-                "quarantine": tuple(q for q in record.quarantine if q.release != release.id),
+                "quarantine": quarantine,
             }
         )
     )
@@ -144,7 +145,7 @@ def went_back(
                 "release": release.id,
                 "deployed_at": at,
                 "running": True,
-                "deployments": _retained((back, *kept), keep),
+                "deployments": _retained((back, *kept), keep, frozenset(q.release for q in record.quarantine)),
                 "override": None,
                 "stuck": None,
             }
@@ -180,13 +181,13 @@ def _with_ways(record: RingRecord) -> RingRecord:
     )
 
 
-def _retained(deployments: Sequence[Deployment], keep: int) -> tuple[Deployment, ...]:
+def _retained(deployments: Sequence[Deployment], keep: int, condemned: frozenset[str]) -> tuple[Deployment, ...]:
+    """The newest `keep` that are ways back, and as many of the others: each kind makes room for its own only."""
     retained: list[Deployment] = []
-    proven = 0
+    counts = {True: 0, False: 0}
     for deployment in deployments:
-        if deployment.proven_at:
-            proven += 1
-            if proven > keep:
-                break
-        retained.append(deployment)
+        good = deployment.proven_at is not None and deployment.release not in condemned
+        counts[good] += 1
+        if counts[good] <= keep:
+            retained.append(deployment)
     return tuple(retained)

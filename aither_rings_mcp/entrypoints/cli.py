@@ -39,7 +39,7 @@ _EXIT_OF_CODE = {kind.code: kind.exit_code for kind in (*RingError.__subclasses_
 INTERRUPTED = 130
 
 
-class Interrupted(RingError):  # noqa: N818
+class Interrupted(RingError):
     """Ctrl-C: the person stopped watching, which stops nothing else."""
 
     code = "interrupted"
@@ -181,7 +181,7 @@ def _interrupted(operation_id: str | None) -> Interrupted:
     return Interrupted(
         f"stopped watching; operation {operation_id} goes on by itself",
         f"`ring-ctl operation {operation_id} --follow` watches it again, "
-        f"`ring-ctl cancel {operation_id} --reason TEXT` gives it up.",
+        f"`ring-ctl cancel {operation_id} --reason TEXT` asks to give it up.",
         operation_id=operation_id,
     )
 
@@ -300,7 +300,10 @@ def operation(
     """Show how far an operation has come."""
 
     async def look(manager: RingManager, watch: Watcher) -> Answer:
-        seen = await manager.operation(operation_id, wait_s=None if follow else 0.0, watch=watch)
+        if follow:
+            seen = await manager.operation(operation_id, wait_s=None, watch=watch)
+        else:
+            seen = await manager.operation(operation_id)
         return await _with_log(manager, seen) if log else seen
 
     ask(ctx, look, operation_exit if follow else exit_code)

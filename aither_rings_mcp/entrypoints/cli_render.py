@@ -8,18 +8,17 @@ import shlex
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
+from textwrap import indent
 from typing import Self, cast
 
 from rich import box
 from rich.console import Console, RenderableType
-from rich.padding import Padding
 from rich.status import Status
 from rich.table import Table
 from rich.text import Text
 
 from aither_rings_mcp.domain import answers as a
 from aither_rings_mcp.domain.errors import RingError
-from aither_rings_mcp.domain.rollout import Phase
 from aither_rings_mcp.domain.verdict import GateResult, Verdict
 
 _STYLES = {
@@ -31,6 +30,8 @@ _STYLES = {
 }
 #: Terminal sequences (CSI, OSC) and control characters: what a log says must not steer the terminal.
 _CONTROL = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+#: Phases and verdicts stay on a terminal's screen; the many lines of a build only pass by.
+_KEPT = re.compile(r"(?:\d\d:\d\d:\d\d )?(?:-> |gate |restoring )")
 #: Wide enough that no row breaks when a table goes into a pipe or a file.
 _PIPE_WIDTH = 300
 
@@ -119,21 +120,15 @@ class Watcher:
         self.operation_id: str | None = None
         self._console = _console(stderr=True)
         self._live: Status | None = None
-        self._phase: Phase | None = None
 
     async def __call__(self, progress: a.Progress) -> None:
         self.operation_id = progress.operation_id or self.operation_id
-        message = clean(progress.message).strip().removeprefix("-> ")
-        if message == progress.phase:
-            message = ""
-        line = Text.assemble((f"{progress.percent:3d}% {progress.phase}", "cyan"), message and f"  {message}")
-        new_phase = progress.phase is not self._phase
-        self._phase = progress.phase
+        message = clean(progress.message).strip() or str(progress.phase)
+        line = Text.assemble((f"{progress.percent:3d}%", "cyan"), f"  {message}")
         if not self._console.is_terminal:
             self._console.print(line, soft_wrap=True)
             return
-        # Phases and verdicts stay on the screen; the many lines of a build only pass by.
-        if new_phase or message.startswith("gate "):
+        if _KEPT.match(message):
             self._console.print(line)
         line.truncate(self._console.width - 4, overflow="ellipsis")
         if self._live is None:
@@ -175,10 +170,10 @@ def _body(answer: a.Answer) -> Iterator[RenderableType]:
                 yield from _plan(answer.plan)
             yield from _gates(answer.gates)
             if answer.approval:
-                yield _facts(("approval", ", or ".join(answer.approval.ways)))
+                yield from _facts(("approval", ", or ".join(answer.approval.ways)))
             yield from _rollout(answer)
         case a.RollbackAnswer():
-            yield _facts(("from", answer.from_), ("to", answer.to), ("forensics", answer.forensics))
+            yield from _facts(("from", answer.from_), ("to", answer.to), ("forensics", answer.forensics))
             yield from _rollout(answer)
         case a.RolloutAnswer():
             yield from _rollout(answer)
@@ -187,11 +182,11 @@ def _body(answer: a.Answer) -> Iterator[RenderableType]:
         case a.DoctorAnswer():
             yield from _table(("", "check", "found"), ((_yes(f.ok), f.check, f.detail) for f in answer.findings))
         case a.VerifyAnswer():
-            yield _facts(("events", answer.events), ("head", answer.head), ("broken at", answer.broken_at))
+            yield from _facts(("events", answer.events), ("head", answer.head), ("broken at", answer.broken_at))
         case a.RecoverAnswer(resumed=resumed) if resumed:
-            yield _facts(("resumed", ", ".join(resumed)))
+            yield from _facts(("resumed", ", ".join(resumed)))
         case a.CancelAnswer(undone=undone) if undone:
-            yield _facts(("undone", ", ".join(undone)))
+            yield from _facts(("undone", ", ".join(undone)))
         case _:
             return
 
@@ -241,7 +236,7 @@ def _health(answer: a.HealthAnswer) -> Iterator[RenderableType]:
             for s in answer.services
         ),
     )  # fmt: skip
-    yield _facts(("backbone", ", ".join(f"{name} {state}" for name, state in sorted(answer.backbone.items()))))
+    yield from _facts(("backbone", ", ".join(f"{name} {state}" for name, state in sorted(answer.backbone.items()))))
 
 
 def _history(answer: a.HistoryAnswer) -> Iterator[RenderableType]:
@@ -273,7 +268,7 @@ def _plan(plan: a.PlanAnswer) -> Iterator[RenderableType]:
         felt.insert(1, f"critical: {', '.join(radius.critical)}")
     if radius.ports:
         felt.append(f"ports {', '.join(radius.ports)}")
-    yield _facts(
+    yield from _facts(
         ("plan", f"{plan.plan_id}, until {_when(plan.expires_at)}"),
         ("release", plan.release),
         ("gates", ", ".join(plan.gates)),
@@ -314,7 +309,7 @@ def _rollout(answer: a.RolloutAnswer) -> Iterator[RenderableType]:
             "images as recorded" if seen.images_match else f"OTHER IMAGES in {', '.join(seen.mismatched)}",
         )
     )
-    yield _facts(
+    yield from _facts(
         ("operation", answer.operation_id),
         ("release", answer.release),
         ("observed", observed),
@@ -324,7 +319,7 @@ def _rollout(answer: a.RolloutAnswer) -> Iterator[RenderableType]:
 
 
 def _operation(answer: a.OperationAnswer) -> Iterator[RenderableType]:
-    yield _facts(
+    yield from _facts(
         ("operation", f"{answer.operation_id}: {answer.kind} {answer.ring} by {answer.actor}"),
         ("status", f"{answer.status} ({answer.phase}, {answer.percent}%)"),
     )
@@ -351,19 +346,20 @@ def _table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator
     yield table
 
 
-def _facts(*facts: tuple[str, object]) -> RenderableType:
-    grid = Table.grid(padding=(0, 2))
-    for name, value in facts:
-        if value is not None and value != "":
-            grid.add_row(Text(name, style="dim"), Text(clean(str(value))))
-    return grid
+def _facts(*facts: tuple[str, object]) -> Iterator[RenderableType]:
+    known = [(name, clean(str(value))) for name, value in facts if value is not None and value != ""]
+    if known:
+        grid = Table.grid(padding=(0, 2))
+        for name, value in known:
+            grid.add_row(Text(name, style="dim"), Text(value))
+        yield grid
 
 
 def _notes(title: str, *notes: str | None) -> Iterator[RenderableType]:
     said = [clean(note) for note in notes if note]
     if said:
         yield Text(f"{title}:", style="bold")
-        yield Padding(Text("\n".join(said)), (0, 0, 0, 2))
+        yield Text(indent("\n".join(said), "  "))
 
 
 def _yes(value: bool) -> str:

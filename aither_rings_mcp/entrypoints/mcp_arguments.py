@@ -203,8 +203,8 @@ def refusal(tool: str, error: ValidationError, schema: Mapping[str, Any]) -> Inv
     shown = list(faults.values())[:MOST_FAULTS]
     details: dict[str, object] = {"did_you_mean": hints} if hints else {}
     return InvalidArguments(
-        f"{tool}: {'; '.join(shown)}",
-        f"Nothing was done. Call {tool} again; it takes {', '.join(known)}.",
+        f"{tool}: {'; '.join(shown)}; nothing was done",
+        f"Call {tool} again; it takes {', '.join(known)}.",
         tool=tool,
         faults=dict(list(faults.items())[:MOST_FAULTS]),
         **details,

@@ -9,6 +9,7 @@ import argparse
 import gc
 import logging
 import os
+import signal
 import sys
 from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from contextlib import asynccontextmanager, contextmanager, redirect_stdout
@@ -36,8 +37,6 @@ itself: follow it with ring_operation, do not start it again. Log, history and e
 
 #: Clients give up on a call they hear nothing of; the protocol's tools promise a word every 10 s.
 HEARTBEAT_S = 8.0
-#: What a shell reports for a program ended by Ctrl-C.
-INTERRUPTED = 130
 
 
 def build_server(
@@ -124,7 +123,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _serve(options: argparse.Namespace, build: Build) -> int:
-    # One pass over the modules at the end instead of many while they load; then they are never looked at again.
+    # What is imported stays: looking through it for garbage, now or later, is time for nothing.
     gc.disable()
     from aither_rings_mcp.domain.errors import RingError
 
@@ -143,14 +142,13 @@ def _serve(options: argparse.Namespace, build: Build) -> int:
         return error.exit_code
     gc.freeze()
     gc.enable()
-    code = 0
+    # The thread that reads stdin cannot be woken, so an orderly end would wait for it: die as by SIGTERM.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
         server.run("stdio")
     except* (BrokenPipeError, ConnectionResetError):
         pass  # the client is gone; its operations are not
-    except* KeyboardInterrupt:
-        code = INTERRUPTED
-    return code
+    return 0
 
 
 def _log_to_stderr() -> None:

@@ -33,6 +33,8 @@ from aither_rings_mcp.entrypoints import mcp_arguments as take
 from aither_rings_mcp.entrypoints.mcp_protocol import Ctx, Reporter, actor_of, as_tool, hints
 
 Watch = Callable[[Progress], Awaitable[None]]
+#: So many services fit a usual answer of 1,500 tokens, each with all it has.
+_FEW_SERVICES = 20
 Role = Literal["viewer", "operator", "approver"]
 
 
@@ -149,11 +151,11 @@ class Tools:
     async def ring_health(self, args: take.HealthArguments, ctx: Ctx) -> HealthAnswer:
         """How well the services of a running ring are at this moment: probes, container states, restarts.
 
-        Use it before and after a promotion, or when something seems wrong. Gives counts, `critical_unhealthy`,
-        and only the services that are not healthy; detailed gives every service.
+        Use it before and after a promotion, or when something seems wrong. Gives counts, `critical_unhealthy` and the
+        services; of a large ring only those that are not healthy, unless detailed or by name.
         """
         answer = await self._manager.health(args.ring, args.services)
-        if args.response_format == "detailed" or args.services:
+        if args.response_format == "detailed" or args.services or answer.total <= _FEW_SERVICES:
             return answer
         return answer.model_copy(update={"services": tuple(s for s in answer.services if not s.healthy)})
 
@@ -237,11 +239,8 @@ class Tools:
             )
 
     @asynccontextmanager
-    async def _watching(self, ctx: Ctx) -> AsyncGenerator[Watch | None]:
-        """A watch that reports to the client, with a heartbeat in between; None where the client wants no progress."""
-        if (ctx.request_context.meta or {}).get("progress_token") is None:
-            yield None
-            return
+    async def _watching(self, ctx: Ctx) -> AsyncGenerator[Watch]:
+        """A watch that reports to the client, with a heartbeat in between; silent where it asked for no progress."""
         reporter = Reporter(ctx, self._heartbeat_s)
         heartbeat = asyncio.create_task(reporter.beat())
         try:

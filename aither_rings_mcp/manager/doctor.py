@@ -168,10 +168,10 @@ async def _slot(world: World, ring: str) -> Slot:
 
 async def _names(world: World, ring: str) -> tuple[str, ...]:
     """Service names and network aliases, from the release's own config."""
+    found = set(world.settings.services)
     record = world.state.load().ring(ring)
     if record.release is None:
-        return ()
-    found: set[str] = set()
+        return tuple(sorted(found))
     for name, service in config_services(world.releases.config(record.release)).items():
         found.add(name)
         networks = cast("Mapping[str, Mapping[str, object] | None]", service.get("networks") or {})
@@ -191,7 +191,10 @@ async def _seen_from(
     allowed = slot.addresses | backbone
 
     async def ask(container: ContainerView) -> None:
-        code, output = await world.engine.exec(container.id, ["python3", "-c", _PROBE, asked])
+        try:
+            code, output = await world.engine.exec(container.id, ["python3", "-c", _PROBE, asked])
+        except RingError:  # it stopped in between
+            code, output = 1, ""
         if code != 0:
             unmeasured.append(container.service)
             return
@@ -214,7 +217,7 @@ async def _seen_from(
     )
     if unmeasured:
         # not measured is not proven
-        said += f"; could not look from inside {', '.join(sorted(unmeasured))} (no python3 there)"
+        said += f"; could not look from inside {', '.join(sorted(unmeasured))} (it stopped, or has no python3)"
     return Finding(check=check, ok=not unmeasured, detail=said)
 
 

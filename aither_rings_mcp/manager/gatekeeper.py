@@ -74,16 +74,16 @@ class Gatekeeper:
 
     async def _answer(self, spec: GateSpec, ctx: GateContext) -> GateResult:
         started = self._clock.monotonic()
-        gate_type = self._gate_types.get(spec.gate)
-        if gate_type is None:
-            return _result(spec, _unknown(spec, self._gate_types), 0)
         try:
+            gate_type = self._gate_types.get(spec.gate)
+            if gate_type is None:
+                return _result(spec, _unknown(spec, self._gate_types), 0)
             options = gate_type.Options.model_validate(dict(spec.options))
             key = _cache_key(spec, gate_type, options, ctx) if spec.cache else None
         except ValidationError as error:
             return _result(spec, _presentable(_bad_options(spec, error)), 0)
-        except Exception as error:  # a foreign gate's own validators
-            return _result(spec, _crashed(gate_type, error), 0)
+        except Exception as error:  # foreign code too: the import of the gate, its own validators
+            return _result(spec, _crashed(spec.gate, error), 0)
         if key and (known := self._cache.passed(key)):
             update = {"name": spec.label, "blocking": spec.blocking, "cached": True, "duration_ms": 0}
             return known.model_copy(update=update)
@@ -119,7 +119,7 @@ async def _attempt(gate_type: type[Gate], options: BaseModel, ctx: GateContext) 
         except RingError as error:
             return _presentable(Finding(Verdict.ERROR, error.message, error.code, fix_hint=error.next_step))
         except Exception as error:  # foreign code: whatever it raises, the other gates' answers still count
-            return _crashed(gate_type, error)
+            return _crashed(gate_type.__module__, error)
     return Finding(
         Verdict.TIMEOUT,
         f"it took longer than its limit of {ctx.limit:g} s and was stopped",
@@ -171,17 +171,17 @@ def _bad_options(spec: GateSpec, error: ValidationError) -> Finding:
     )
 
 
-def _crashed(gate_type: type[Gate], error: Exception) -> Finding:
+def _crashed(culprit: str, error: Exception) -> Finding:
     frame = error.__traceback__
     while frame and frame.tb_next:
         frame = frame.tb_next
-    where = f"{frame.tb_frame.f_code.co_filename}:{frame.tb_lineno}" if frame else gate_type.__module__
+    where = f"{frame.tb_frame.f_code.co_filename}:{frame.tb_lineno}" if frame else culprit
     return Finding(
         Verdict.ERROR,
         f"the gate itself crashed with {type(error).__name__}: {_one_line(str(error))}",
         "gate_crashed",
         evidence=(Evidence(kind="exception", ref=where, value=type(error).__name__),),
-        fix_hint=f"This is a fault in {gate_type.__module__}, not in the release: fix or replace the gate.",
+        fix_hint=f"This is a fault in {culprit}, not in the release: fix or replace the gate.",
     )
 
 

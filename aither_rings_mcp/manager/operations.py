@@ -165,7 +165,7 @@ def _same_key(recent: tuple[Operation, ...], key: str, request: Request) -> Oper
         if op.idempotency_key == key:
             if not _same_wish(op.request, request):
                 raise InvalidArguments(
-                    f"the idempotency key was used for another request: {op.id}, a {op.request.kind} of {op.request.ring}",
+                    f"the idempotency key was used for another request: {op.request.kind} {op.request.ring} ({op.id})",
                     "Use a new key for a new request.",
                     operation_id=op.id,
                 )

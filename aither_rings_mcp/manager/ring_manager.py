@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import secrets
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import cast
+
+import anyio
 
 from aither_rings_mcp.domain import policy
 from aither_rings_mcp.domain.answers import (
@@ -34,8 +37,8 @@ from aither_rings_mcp.domain.errors import InvalidArguments, InvalidTransition, 
 from aither_rings_mcp.domain.model import Actor, Event, Override
 from aither_rings_mcp.domain.plan import Plan, changes, plan_hash, what_changed
 from aither_rings_mcp.domain.rollout import BEFORE_EFFECT, Kind, Phase, Request
-from aither_rings_mcp.domain.settings import Settings
-from aither_rings_mcp.domain.verdict import blocking
+from aither_rings_mcp.domain.settings import Path, Settings
+from aither_rings_mcp.domain.verdict import GateResult, blocking
 from aither_rings_mcp.manager import doctor, outcomes, views
 from aither_rings_mcp.manager.executor import Executor
 from aither_rings_mcp.manager.gating import examine, needs_approval
@@ -106,12 +109,7 @@ class RingManager:
         path = policy.known_path(self.settings, source, target)
         draft = await draft_promotion(self._world, source, target)
         plan = self._mint(draft, source, target, actor)
-        logs = self._world.journals.folder(f"gates-{plan.id}")
-        said: list[str] = []
-        results = await examine(self._world, path, draft.tested, plan, logs, said.append)
-        if watch:
-            for line in said:
-                await watch(Progress(operation_id=plan.id, phase=Phase.GATING, percent=100, message=line))
+        results = await self._gates_watched(path, draft, plan, watch)
         stopped = blocking(results)
         return GatesAnswer(
             ok=not stopped,
@@ -349,6 +347,32 @@ class RingManager:
         return outcomes.answer(
             op, gate=self._world.is_gate(op.request.ring), now=self._world.clock.now(), interrupted=interrupted
         )
+
+    async def _gates_watched(
+        self, path: Path, draft: Draft, plan: Plan, watch: Watch | None
+    ) -> tuple[GateResult, ...]:
+        """The gates of a path, run here and now, each line told to whoever watches as it comes."""
+        said, heard = anyio.create_memory_object_stream[str](math.inf)
+        results: tuple[GateResult, ...] = ()
+
+        async def tell() -> None:
+            async for line in heard:
+                if watch:
+                    await watch(Progress(operation_id=plan.id, phase=Phase.GATING, percent=50, message=line))
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(tell)
+            with said:
+                results = await examine(
+                    self._world,
+                    path,
+                    draft.tested,
+                    plan,
+                    self._world.journals.folder(f"op-{plan.id}") / "gates",
+                    said.send_nowait,
+                    lambda result: said.send_nowait(f"gate {result.name}: {result.status} - {result.summary}"),
+                )
+        return results
 
     def _rollback_noop(self, ring: str, release: str | None, said: str) -> RollbackAnswer:
         return RollbackAnswer(

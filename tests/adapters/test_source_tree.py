@@ -12,22 +12,42 @@ from aither_rings_mcp.adapters.source_tree import NO_COMMIT, SourceTree
 from aither_rings_mcp.domain.errors import ConfigInvalid
 from aither_rings_mcp.domain.settings import Source
 
+FILES = {
+    "app/main.py": "print()",
+    "app/pkg/mod.py": "x = 1",
+    "app/run": "#!/bin/sh",
+    "Dockerfile": "FROM scratch",
+    "README.md": "not ours",
+}
+
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    files = {
-        "app/main.py": "print()",
-        "app/pkg/mod.py": "x = 1",
-        "app/run": "#!/bin/sh",
-        "Dockerfile": "FROM scratch",
-        "README.md": "not ours",
-    }
-    for name, text in files.items():
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(text)
-    (tmp_path / "app" / "run").chmod(0o755)
-    (tmp_path / "app" / "link").symlink_to("main.py")
+    return planted(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def first_repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = planted(tmp_path_factory.mktemp("first"))
+    git(root, "init", "-q")
+    git(root, "add", ".")
+    git(root, "commit", "-qm", "one")
+    return root
+
+
+@pytest.fixture
+def repository(first_repository: Path, tmp_path: Path) -> Path:
+    shutil.copytree(first_repository, tmp_path, symlinks=True, dirs_exist_ok=True)
     return tmp_path
+
+
+def planted(root: Path) -> Path:
+    for name, text in FILES.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+    (root / "app" / "run").chmod(0o755)
+    (root / "app" / "link").symlink_to("main.py")
+    return root
 
 
 def tree(root: Path, *paths: str) -> SourceTree:
@@ -38,14 +58,6 @@ def git(folder: Path, *arguments: str) -> str:
     who = ["-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "init.defaultBranch=main"]
     done = subprocess.run(["git", *who, *arguments], cwd=folder, check=True, capture_output=True, text=True)
     return done.stdout.strip()
-
-
-@pytest.fixture
-def repository(root: Path) -> Path:
-    git(root, "init", "-q")
-    git(root, "add", ".")
-    git(root, "commit", "-qm", "one")
-    return root
 
 
 def rename(root: Path) -> None:
@@ -182,13 +194,15 @@ def test_the_root_may_be_a_folder_inside_the_repository(repository: Path) -> Non
     assert inside.commit() == inside.digest()
 
 
-def test_a_name_that_git_would_read_as_a_pattern_is_a_name(repository: Path) -> None:
-    (repository / ":(top)").mkdir()
-    (repository / ":(top)" / "ü\n.txt").write_text("x")
-    odd = tree(repository, ":(top)")
+@pytest.mark.parametrize("folder", ["a*", ":(top)app"])
+def test_a_name_that_git_would_read_as_a_pattern_is_a_name(repository: Path, folder: str) -> None:
+    (repository / folder).mkdir()
+    (repository / folder / "ü\n.txt").write_text("x")
+    odd = tree(repository, folder)
     assert odd.commit() == odd.digest()
     git(repository, "add", ".")
     git(repository, "commit", "-qm", "odd")
+    (repository / "app/main.py").write_text("the pattern would match this one")
     assert odd.commit() == git(repository, "rev-parse", "HEAD")
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated
 
-import tomllib
 from pydantic import BaseModel, Field
 
 from aither_rings_mcp.domain.model import Value

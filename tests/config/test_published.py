@@ -135,7 +135,10 @@ def _shown(value: Any, here: dict[str, Any], published: dict[str, Any], name: st
             properties = here.get("properties", {})
             if key in properties:
                 yield f"{name}.{key}"
-            rules = [properties.get(key) or here.get("additionalProperties"), *here.get("patternProperties", {}).values()]
+            rules = [
+                properties.get(key) or here.get("additionalProperties"),
+                *here.get("patternProperties", {}).values(),
+            ]
             if name == "GateSpec" and key == "with":
                 rules = [{"$ref": f"#/$defs/with_{value['gate']}"}]
             for rule in rules:

@@ -1,4 +1,4 @@
-"""A small manager that behaves: two releases, gates that can say no, operations that take as long as a test lets them."""
+"""A small manager that behaves: gates that can say no, operations that take as long as a test lets them."""
 
 from __future__ import annotations
 
@@ -56,6 +56,7 @@ class FakeRings:
         self.gate_says_no = False
         self.slow = False
         self.unwell: tuple[str, ...] = ()
+        self.more: tuple[str, ...] = ()
         self.trouble: BaseException | None = None
         self.print: str | None = None
         self.finish = asyncio.Event()
@@ -92,13 +93,13 @@ class FakeRings:
             ServiceHealth(
                 name=name,
                 state=ServiceState.UNHEALTHY if name in self.unwell else ServiceState.HEALTHY,
-                critical=SETTINGS.services[name].critical,
+                critical=name in SETTINGS.critical,
                 http_status=500 if name in self.unwell else 200,
                 latency_ms=1.5,
                 since=NOW,
                 reason="HTTP 500" if name in self.unwell else None,
             )
-            for name in services or SERVICES
+            for name in services or (*SERVICES, *self.more)
         )
         critical = tuple(s.name for s in seen if s.critical and not s.healthy)
         return a.HealthAnswer(
@@ -130,8 +131,7 @@ class FakeRings:
             target=target,
             release=RELEASE,
             changes=tuple(
-                a.ChangeView(service=name, from_="ba9876543210", to="0123456789ab", action="recreate")
-                for name in SERVICES
+                a.Change(service=name, from_="ba9876543210", to="0123456789ab", action="recreate") for name in SERVICES
             ),
             gates=("health_check", "tests_pass"),
             strategy="recreate",

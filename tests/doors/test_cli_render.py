@@ -94,20 +94,28 @@ def test_status_tells_what_is_unusual_about_a_ring(capsys: pytest.CaptureFixture
                                   expired=True, forced_by="bob"),
     )  # fmt: skip
     said = words(a.StatusAnswer(**COMMON, rings=(ring, gate)), capsys)
-    for part in ("abc1234 ", "2026-01-02 03:04:05Z", "STUCK: going back failed", "FORCED past its gates: ann: hotfix",
-                 "quarantined r-2", "promote op-1 by ann", "candidate staging-1 (r-3) EXPIRED", "forced by bob"):  # fmt: skip
+    for part in (
+        "abc1234 ", "2026-01-02 03:04:05Z", "STUCK: going back failed", "FORCED past its gates: ann: hotfix",
+        "quarantined r-2", "promote op-1 by ann", "candidate staging-1 (r-3) EXPIRED", "forced by bob",
+    ):  # fmt: skip
         assert part in said
     row = next(line for line in said.splitlines() if line.startswith("prod "))
     assert row.split()[-1] == "NO", "a way back that is not ready is said in the row"
 
 
 def test_health_shows_every_service_and_the_backbone(capsys: pytest.CaptureFixture[str]) -> None:
-    sick = ServiceHealth(name="genesis", state=ServiceState.UNHEALTHY, critical=True, http_status=503, latency_ms=12.4,
-                         restarts=2, since=NOW, reason="HTTP 503")  # fmt: skip
-    answer = a.HealthAnswer(**{**COMMON, "ok": False}, ring="prod", state="unhealthy", healthy=0, total=1,
-                            services=(sick,), backbone={"redis": "healthy"}, monitor=a.MonitorView(armed=False))  # fmt: skip
-    row = next(line for line in words(answer, capsys).splitlines() if line.startswith("genesis"))
-    assert row.split() == ["genesis", "unhealthy", "critical", "503", "12", "2", "2026-01-02", "03:04:05Z", "HTTP", "503"]
+    sick = ServiceHealth(
+        name="genesis", state=ServiceState.UNHEALTHY, critical=True, http_status=503, latency_ms=12.4, restarts=2,
+        since=NOW, reason="HTTP 503",
+    )  # fmt: skip
+    answer = a.HealthAnswer(
+        **{**COMMON, "ok": False}, ring="prod", state="unhealthy", healthy=0, total=1, services=(sick,),
+        backbone={"redis": "healthy"}, monitor=a.MonitorView(armed=False),
+    )  # fmt: skip
+    said = words(answer, capsys)
+    row = next(line for line in said.splitlines() if line.startswith("genesis"))
+    assert " ".join(row.split()) == "genesis unhealthy critical 503 12 2 2026-01-02 03:04:05Z HTTP 503"
+    assert "redis healthy" in said
 
 
 def test_a_table_has_no_empty_columns_and_no_rows_broken_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
@@ -129,8 +137,10 @@ def test_a_plan_shows_changes_reach_and_who_has_to_agree(capsys: pytest.CaptureF
         approval=a.ApprovalView(required=True, ways=("ring-ctl approve p-1",)),
     )  # fmt: skip
     said = words(a.PromoteAnswer(**COMMON, outcome="dry_run", plan=plan), capsys)
-    for part in ("aa11", "bb22", "p-1, until 2026-01-02 03:19:05Z", "critical: veil", "ports 3001", "r-0", "veil is new",
-                 "needed: ring-ctl approve p-1"):  # fmt: skip
+    for part in (
+        "aa11", "bb22", "p-1, until 2026-01-02 03:19:05Z", "critical: veil", "ports 3001", "r-0", "veil is new",
+        "needed: ring-ctl approve p-1",
+    ):  # fmt: skip
         assert part in said
 
 
@@ -174,3 +184,10 @@ def test_what_a_log_says_does_not_steer_the_terminal(capsys: pytest.CaptureFixtu
     out, err = capsys.readouterr()
     assert not {"\x1b", "\r", "\x07", "\x08", "\x9b"} & set(out + err)
     assert "[bold]tag[/bold]" in out
+
+
+def test_notes_and_facts_leave_no_trailing_blanks_and_no_empty_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    ring = a.RingStatus(name="prod", kind=RingKind.RUNTIME, state="stuck", stuck="it failed")
+    assert words(a.StatusAnswer(**COMMON, rings=(ring,)), capsys).endswith("prod:\n  STUCK: it failed\n")
+    well = a.HealthAnswer(**COMMON, ring="prod", state="down", healthy=0, total=0, monitor=a.MonitorView(armed=False))
+    assert words(well, capsys) == "Here it is.\n"

@@ -93,13 +93,18 @@ async def test_status_is_of_all_rings_or_of_one(call: Call) -> None:
     assert "images" in (await call("ring_status", ring="prod", response_format="detailed"))["rings"][0]
 
 
-async def test_concise_health_shows_the_counts_and_who_is_unwell(call: Call, rings: FakeRings) -> None:
+async def test_concise_health_of_a_small_ring_shows_every_service(call: Call) -> None:
+    assert len((await call("ring_health", ring="prod"))["services"]) == 11
+
+
+async def test_concise_health_of_a_large_ring_shows_the_counts_and_who_is_unwell(call: Call, rings: FakeRings) -> None:
+    rings.more = tuple(f"extra-{number}" for number in range(54))
     rings.unwell = ("veil", "mail")
     content = await call("ring_health", ring="prod")
-    assert (content["healthy"], content["total"], content["critical_unhealthy"]) == (9, 11, ["veil"])
+    assert (content["healthy"], content["total"], content["critical_unhealthy"]) == (63, 65, ["veil"])
     assert [service["name"] for service in content["services"]] == ["veil", "mail"]
     assert content["next_actions"][0]["tool"] == "ring_rollback"
-    assert len((await call("ring_health", ring="prod", response_format="detailed"))["services"]) == 11
+    assert len((await call("ring_health", ring="prod", response_format="detailed"))["services"]) == 65
 
 
 async def test_services_asked_for_by_name_are_shown_whatever_their_state(call: Call) -> None:

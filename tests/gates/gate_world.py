@@ -46,7 +46,9 @@ def release(images: Mapping[str, str] | None = None, source_digest: str = "") ->
     )
 
 
-def service(name: str, state: ServiceState = ServiceState.HEALTHY, critical: bool = True, reason: str | None = None) -> ServiceHealth:
+def service(
+    name: str, state: ServiceState = ServiceState.HEALTHY, critical: bool = True, reason: str | None = None
+) -> ServiceHealth:
     return ServiceHealth(name=name, state=state, critical=critical, reason=reason)
 
 

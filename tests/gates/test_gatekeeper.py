@@ -186,7 +186,9 @@ async def test_at_the_limit_the_children_of_a_gate_are_dead_and_their_last_lines
         "time.sleep(60)\n"
     )
     house = House(tmp_path, command=Command)
-    (result,) = await house.examine(GateSpec(gate="command", limit=1, **{"with": {"argv": [sys.executable, "hang.py"]}}))
+    (result,) = await house.examine(
+        GateSpec(gate="command", limit=2, **{"with": {"argv": [sys.executable, "hang.py"]}})
+    )
     assert result.status is Verdict.TIMEOUT
     assert result.log_tail[-1] == "still here"
     assert not alive(int((tmp_path / "pid").read_text()))
@@ -273,6 +275,18 @@ async def test_options_whose_own_check_crashes_are_the_gates_fault(tmp_path: Pat
 
     (result,) = await House(tmp_path, odd=Odd).examine(GateSpec(gate="odd", **{"with": {"key": "x"}}))
     assert (result.status, result.reason_code) == (Verdict.ERROR, "gate_crashed")
+
+
+async def test_a_gate_that_cannot_even_be_imported_is_its_own_fault(tmp_path: Path) -> None:
+    class Lazy(dict[str, type[Gate]]):
+        def get(self, name: str, default: object = None) -> Any:
+            raise ImportError(f"No module named {name!r}")
+
+    house = House(tmp_path)
+    house.types = Lazy()
+    (result,) = await house.examine(GateSpec(gate="theirs"))
+    assert (result.status, result.reason_code) == (Verdict.ERROR, "gate_crashed")
+    assert "fault in theirs" in str(result.fix_hint)
 
 
 async def test_what_is_shown_is_redacted_and_bounded(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import io
 import os
 import stat
 import sys
+from itertools import pairwise
 from pathlib import Path
 from time import monotonic
 
@@ -56,7 +57,7 @@ async def test_at_the_limit_the_whole_group_is_dead_even_if_it_ignores_the_first
     commands: HostCommands, tmp_path: Path
 ) -> None:
     started = monotonic()
-    done = await commands.run(python(STUBBORN), cwd=tmp_path, env={}, limit=1.0)
+    done = await commands.run(python(STUBBORN), cwd=tmp_path, env={}, limit=2.0)
     pids = [int(pid) for pid in (tmp_path / "pids").read_text().split()]
     assert done.timed_out
     assert done.output == "ready"
@@ -121,7 +122,8 @@ async def test_the_log_is_its_owners_alone_and_a_second_run_adds_to_it(commands:
 async def test_secrets_reach_neither_log_nor_listener_nor_memory(commands: HostCommands, tmp_path: Path) -> None:
     secret = tmp_path / "secret.txt"
     secret.write_text(
-        "PASSWORD=hunter2hunter2\n-----BEGIN RSA PRIVATE KEY-----\nMIIEabc\nMIIEdef\n-----END RSA PRIVATE KEY-----\nafter\n"
+        "PASSWORD=hunter2hunter2\n"
+        "-----BEGIN RSA PRIVATE KEY-----\nMIIEabc\nMIIEdef\n-----END RSA PRIVATE KEY-----\nafter\n"
     )
     heard: list[str] = []
     log = tmp_path / "run.log"
@@ -175,7 +177,7 @@ def test_lines_do_not_depend_on_how_the_bytes_arrive(text: str, cuts: list[int])
     edges = sorted({0, len(raw), *(cut for cut in cuts if cut < len(raw))})
     heard: list[str] = []
     sink = _Sink(10_000, io.StringIO(), heard.append)
-    for start, end in zip(edges, edges[1:], strict=False):
+    for start, end in pairwise(edges):
         sink.feed(raw[start:end])
     empty, closed = os.pipe()
     os.close(closed)

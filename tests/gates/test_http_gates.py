@@ -97,7 +97,12 @@ async def test_requests_that_are_answered_as_expected_pass(tmp_path: Path, serve
         {"path": "/ready", "expect": {"contains": "redis", "max_ms": 5000}},
         {"path": "/down", "expect": {"status": [500, 503]}},
         {"path": "/moved", "expect": {"status": 302, "header": {"Location": "/ready"}}},
-        {"method": "post", "json": {"a": 1}, "headers": {"X-Key": "k"}, "expect": {"status": 201, "json": {"key": "k"}}},
+        {
+            "method": "post",
+            "json": {"a": 1},
+            "headers": {"X-Key": "k"},
+            "expect": {"status": 201, "json": {"key": "k"}},
+        },
         {"method": "POST", "body": "raw", "expect": {"status": 201, "json": {"sent": "raw"}}},
     )
     assert (finding.status, finding.failed_items) == (Verdict.PASSED, ())
@@ -129,8 +134,12 @@ async def test_each_failure_says_what_was_expected_and_what_came(tmp_path: Path,
     assert len(value) < 400
 
 
-async def test_a_service_that_does_not_answer_failed_and_one_that_is_not_there_too(tmp_path: Path, server: Server) -> None:
-    finding = await smoke(tmp_path, server, {"path": "/hang", "limit": "200ms"}, {"service": "gone"}, {"path": "/ready"})
+async def test_a_service_that_does_not_answer_failed_and_one_that_is_not_there_too(
+    tmp_path: Path, server: Server
+) -> None:
+    finding = await smoke(
+        tmp_path, server, {"path": "/hang", "limit": "200ms"}, {"service": "gone"}, {"path": "/ready"}
+    )
     hung, gone = finding.failed_items
     assert finding.status is Verdict.FAILED
     assert hung.message == "no whole answer within 0.2 s"
@@ -172,7 +181,7 @@ def test_a_url_of_another_kind_is_refused() -> None:
 def test_a_json_null_can_be_expected() -> None:
     null, other = Expect.model_validate({"json": None}), Expect()
     answer = Response(200, {}, b'{"a": 1}', 1)
-    assert misses(null, answer) == ("$: expected null, got {\"a\": 1}",)
+    assert misses(null, answer) == ('$: expected null, got {"a": 1}',)
     assert misses(other, answer) == ()
 
 
@@ -188,7 +197,9 @@ def test_a_json_matches_itself(value: Any) -> None:
     assert differences(value, value) == []
 
 
-@given(JSON, st.dictionaries(st.text(max_size=3), JSON, max_size=3), st.dictionaries(st.text(max_size=3), JSON, max_size=3))
+@given(
+    JSON, st.dictionaries(st.text(max_size=3), JSON, max_size=3), st.dictionaries(st.text(max_size=3), JSON, max_size=3)
+)
 def test_more_keys_than_expected_make_no_difference(_: Any, expected: dict[str, Any], more: dict[str, Any]) -> None:
     assert differences(expected, {**more, **expected}) == []
 

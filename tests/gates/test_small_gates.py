@@ -21,7 +21,13 @@ async def health(tmp_path: Path, ward: Ward, critical_only: bool = False) -> Fin
 
 
 async def test_every_unhealthy_service_is_named_with_its_reason(tmp_path: Path) -> None:
-    ward = Ward([service("genesis"), service("veil", ServiceState.UNHEALTHY, reason="HTTP 500"), service("x", ServiceState.STARTING)])
+    ward = Ward(
+        [
+            service("genesis"),
+            service("veil", ServiceState.UNHEALTHY, reason="HTTP 500"),
+            service("x", ServiceState.STARTING),
+        ]
+    )
     finding = await health(tmp_path, ward)
     assert (finding.status, finding.reason_code) == (Verdict.FAILED, "unhealthy")
     assert [(i.id, i.message) for i in finding.failed_items] == [("veil", "unhealthy: HTTP 500"), ("x", "starting")]
@@ -78,7 +84,9 @@ async def test_a_command_that_is_not_there_is_an_error(tmp_path: Path) -> None:
 
 
 async def test_a_command_is_told_which_release_it_judges(tmp_path: Path) -> None:
-    finding = await command(tmp_path, "import os; print(os.environ['RINGS_RELEASE'], os.environ['RINGS_TARGET']); exit(1)")
+    finding = await command(
+        tmp_path, "import os; print(os.environ['RINGS_RELEASE'], os.environ['RINGS_TARGET']); exit(1)"
+    )
     assert finding.evidence[1].value == "r-0123456789ab staging"
 
 

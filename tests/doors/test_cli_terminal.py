@@ -1,0 +1,127 @@
+"""`ring-ctl` as a process: on a real terminal, in a pipe, and with Ctrl-C pressed."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+#: The command line on the fake manager; `endless` watches an operation that goes on.
+PROGRAM = """
+import asyncio, sys
+from test_cli_commands import FakeManager
+from aither_rings_mcp.domain.answers import Progress
+from aither_rings_mcp.domain.rollout import Kind, Phase
+from aither_rings_mcp.entrypoints.cli import create_app
+
+class Endless(FakeManager):
+    async def _told(self, operation_id, watch):
+        await super()._told(operation_id, watch)
+        await watch(Progress(operation_id=operation_id, phase=Phase.SWITCHING, percent=50, message="one of many lines"))
+        await asyncio.Event().wait()
+
+mode = sys.argv.pop(1)
+manager = Endless() if mode == "endless" else FakeManager({Kind.PROMOTE: "blocked"})
+create_app(lambda _: manager)(prog_name="ring-ctl")
+"""
+
+
+def environment(**extra: str) -> dict[str, str]:
+    kept = {key: value for key, value in os.environ.items() if key not in {"NO_COLOR", "FORCE_COLOR", "GITHUB_ACTIONS"}}
+    path = os.pathsep.join((str(ROOT), str(Path(__file__).parent)))
+    return {**kept, "PYTHONPATH": path, "TERM": "xterm-256color", "COLUMNS": "120", **extra}
+
+
+def start(mode: str, *args: str, **streams: int) -> subprocess.Popen[bytes]:
+    return subprocess.Popen([sys.executable, "-c", PROGRAM, mode, *args], env=environment(), **streams)
+
+
+def on_a_terminal(*args: str, **env: str) -> tuple[int, str]:
+    """Exit code and everything that a terminal was sent."""
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, "ends", *args],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        env=environment(**env),
+    )
+    os.close(theirs)
+    seen = b""
+    # the far end of a terminal that everybody left reads as an error on Linux
+    try:
+        while chunk := os.read(ours, 65536):
+            seen += chunk
+    except OSError:
+        pass
+    finally:
+        os.close(ours)
+    return process.wait(timeout=30), seen.decode()
+
+
+def test_a_terminal_gets_colours_unless_no_color_is_set() -> None:
+    code, coloured = on_a_terminal("promote", "staging", "prod")
+    assert code == 4
+    assert "\x1b[1;31mfailed" in coloured
+    _, plain = on_a_terminal("promote", "staging", "prod", NO_COLOR="1")
+    assert "failed" in plain
+    assert "31m" not in plain
+
+
+def test_a_terminal_keeps_the_gates_on_screen_and_restores_its_cursor() -> None:
+    _, seen = on_a_terminal("promote", "staging", "prod")
+    assert "gate lint_clean: passed" in seen
+    assert seen.rfind("\x1b[?25h") > seen.rfind("\x1b[?25l") >= 0
+
+
+def test_a_pipe_gets_no_escape_sequence() -> None:
+    process = start("ends", "promote", "staging", "prod", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    out, err = process.communicate(timeout=30)
+    assert b"tests/test_app.py:7" in out
+    assert b"\x1b" not in out + err
+
+
+@pytest.mark.promise(4)
+@pytest.mark.parametrize("as_json", [False, True])
+def test_ctrl_c_while_waiting_leaves_with_130_and_the_command_to_watch_again(as_json: bool) -> None:
+    words = ("promote", "staging", "prod", *(["--json"] if as_json else []))
+    process = start("endless", *words, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stderr is not None
+    deadline = time.monotonic() + 30
+    for line in process.stderr:
+        if b"one of many lines" in line:
+            break
+        assert time.monotonic() < deadline
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    if as_json:
+        assert json.loads(out)["error"]["operation_id"] == "op-1"
+    else:
+        assert b"ring-ctl operation op-1 --follow" in err
+    assert b"Traceback" not in err
+
+
+def test_the_help_waits_for_nothing_heavy() -> None:
+    heavy = ("pydantic", "docker", "mcp", "httpx", "aither_rings_mcp.manager", "aither_rings_mcp.wiring")
+    program = f"""
+import sys
+from aither_rings_mcp.entrypoints import cli
+sys.argv = ["ring-ctl", "--version"]
+try:
+    cli.main()
+except SystemExit:
+    print([name for name in {heavy!r} if name in sys.modules])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environment(), capture_output=True, text=True, timeout=30
+    )
+    assert done.stdout.splitlines()[1] == "[]"

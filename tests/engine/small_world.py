@@ -1,0 +1,144 @@
+"""Three services of the sample app with quick limits and no backbone: enough for everything but the main job."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import docker
+import yaml
+
+from worlds import LABEL_TEST, Said, World, copied_sample, free_port, local_images, wait_for
+
+PORTS = {"genesis": 8001, "veil": 3000, "node": 8080}
+
+
+def _compose(world: World, ring: str) -> dict[str, Any]:
+    base = local_images().get("SAMPLE_BASE_IMAGE", "python:3.12-slim")
+    services: dict[str, Any] = {}
+    for name in PORTS:
+        services[name] = {
+            "image": f"{world.app}-{name}:{ring}-latest",
+            "environment": {"AITHER_RING": ring, "SETTING": "${SETTING:-}"},
+            "restart": "unless-stopped",
+            "stop_grace_period": "1s",
+        }
+        if ring == "dev":
+            args = {"BASE_IMAGE": base, "SERVICE": name}
+            labels = {LABEL_TEST: world.token}
+            services[name]["build"] = {"context": "./sample", "args": args, "labels": labels}
+    services["genesis"]["ports"] = ["127.0.0.1:${GENESIS_PORT:?}:8001"]
+    return {"services": services}
+
+
+def _ring(world: World, name: str) -> dict[str, Any]:
+    return {
+        "kind": "runtime",
+        "project": world.projects[name],
+        "compose": [f"compose/{name}.yml"],
+        "env_files": [f"compose/.env.{name}"],
+    }
+
+
+def _rules(world: World) -> dict[str, Any]:
+    return {
+        "version": 1,
+        "app": world.app,
+        "source": {"paths": ["compose/sample"]},
+        "services": {
+            name: {"critical": name != "node", "probe": {"http": "/health", "port": port}}
+            for name, port in PORTS.items()
+        },
+        "rings": {
+            "dev": {**_ring(world, "dev"), "build": True, "on_unhealthy": "keep"},
+            "staging": {"kind": "gate", "preview": {"project": world.projects["preview"]}},
+            "prod": _ring(world, "prod"),
+        },
+        "paths": [
+            {"source": "dev", "target": "staging", "gates": [{"gate": "health_check"}, {"gate": "docker_build"}]},
+            {"source": "staging", "target": "prod", "gates": []},
+        ],
+        "limits": {
+            "healthy": "8s", "healthy_window": "1s", "poll": "200ms", "engine": "10s", "gate": "30s",
+        },
+    }  # fmt: skip
+
+
+class SmallWorld(World):
+    """Its prod takes every change of `SETTING` as another release, so that a promotion needs no new build."""
+
+    def __init__(self, engine: docker.DockerClient, root: Path) -> None:
+        token = secrets.token_hex(4)
+        rings = ("dev", "prod", "canary", "preview")
+        super().__init__(engine, root, token, {ring: f"small{token}-{ring}" for ring in rings})
+        copied_sample(root)
+        for ring in ("dev", "prod", "canary"):
+            self.add_ring_files(ring)
+        self.config.write_text(yaml.safe_dump(_rules(self), sort_keys=False))
+
+    def add_ring_files(self, ring: str) -> None:
+        (self.root / f"compose/{ring}.yml").write_text(yaml.safe_dump(_compose(self, ring), sort_keys=False))
+        (self.root / f"compose/.env.{ring}").write_text(f"GENESIS_PORT={free_port()}\n")
+
+    def with_canary(self, rules: dict[str, Any]) -> None:
+        """One more ring behind staging, in which nothing ever ran."""
+        rules["rings"]["canary"] = _ring(self, "canary")
+        rules["paths"].append({"source": "staging", "target": "canary"})
+
+    def settle(self) -> None:
+        """Brings the world to rest, whatever a test before left: prod runs a good release, and staging holds it."""
+        if any(op["phase"] not in _FINAL for op in self._operations()):
+            self.ctl("recover")
+            wait_for(lambda: all(op["phase"] in _FINAL for op in self._operations()), 60, "operations end")
+        if self.ring("dev")["state"] != "running" or not self.healthy("dev"):
+            self._done(self.release("ok"))
+        staging, prod = self.ring("staging"), self.ring("prod")
+        if staging["state"] != "candidate" or staging["release"] != self.ring("dev")["release"] or "override" in staging:
+            self._done(self.ctl("promote", "dev", "staging"))
+        if prod["state"] != "running" or "override" in prod or not self.healthy("prod"):
+            self.new_setting()
+            self._done(self.ctl("promote", "staging", "prod"))
+
+    def _done(self, said: Said) -> None:
+        assert said.code == 0, said
+
+    def new_setting(self) -> None:
+        """Makes what staging holds another release for prod: other configuration, same images."""
+        self.set(".env.prod", SETTING=secrets.token_hex(4))
+
+    def _operations(self) -> Iterator[dict[str, Any]]:
+        for ring in ("dev", "staging", "prod", "canary"):
+            if operation := self.latest_operation(ring):
+                yield operation
+
+    def operation_in(self, ring: str, phase: str, limit: float = 20) -> dict[str, Any]:
+        """The ring's latest operation as soon as it is in `phase`."""
+
+        def look() -> dict[str, Any] | None:
+            operation = self.latest_operation(ring)
+            return operation if operation and operation["phase"] == phase else None
+
+        return wait_for(look, limit, f"{ring} is {phase}")
+
+    def worker_of(self, operation: str) -> int:
+        for process in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                words = (process / "cmdline").read_text().split("\0")
+                if "aither_rings_mcp.entrypoints.worker" in words and operation in words:
+                    return int(process.name)
+        raise AssertionError(f"no worker runs {operation}")
+
+    def kill_worker(self, operation: str) -> None:
+        os.kill(self.worker_of(operation), signal.SIGKILL)
+
+    def ended(self, operation: str) -> Said:
+        """The operation's answer once it has ended."""
+        return self.ctl("operation", operation, "--follow")
+
+
+_FINAL = {"done", "blocked", "rolled_back", "failed", "cancelled", "stuck"}

@@ -1,0 +1,82 @@
+"""What has to hold of a shop at rest, whatever happened to it before."""
+
+from __future__ import annotations
+
+from fakes.shop import Shop
+
+from aither_rings_mcp.domain.naming import latest_tag, repository, rollback_tag
+from aither_rings_mcp.domain.policy import kept_releases
+from aither_rings_mcp.domain.rollout import Phase
+from aither_rings_mcp.manager.outcomes import outcome_of
+
+
+def at_rest(shop: Shop) -> None:
+    """Every promise about a shop in which nothing is under way."""
+    nothing_is_left_unfinished(shop)
+    the_history_tells_each_operation_once(shop)
+    for ring in shop.settings.runtime_rings:
+        the_record_agrees_with_what_runs(shop, ring)
+        tags_point_where_the_record_does(shop, ring)
+    pins_hold_every_way_back(shop)
+    assert not shop.machine.of("shop-preview"), "a preview was left behind"
+
+
+def nothing_is_left_unfinished(shop: Shop) -> None:
+    assert not [f"{op.id}: {op.phase}" for op in shop.operations() if not op.final]
+    assert not [ring for ring in shop.settings.rings if shop.world.claims.holder(ring)]
+
+
+def the_history_tells_each_operation_once(shop: Shop) -> None:
+    _, _, broken_at, torn = shop.world.history.verify()
+    assert broken_at is None
+    assert not torn
+    told, following = shop.world.history.read(1000)
+    assert following is None
+    rollouts = {event.operation: event for event in told if event.event != "approval"}
+    assert len(rollouts) == len([event for event in told if event.event != "approval"]), "an operation is told twice"
+    operations = {op.id: op for op in shop.operations()}
+    assert rollouts.keys() == operations.keys()
+    for op in operations.values():
+        assert rollouts[op.id].outcome == outcome_of(op, gate=shop.world.is_gate(op.request.ring))
+
+
+def the_record_agrees_with_what_runs(shop: Shop, ring: str) -> None:
+    """By image id; a ring that is stuck agrees with nothing and says so."""
+    record = shop.record(ring)
+    running = {c.service: c for c in shop.machine.of(shop.world.project(ring))}
+    if record.stuck:
+        return
+    if not record.running:
+        assert not running, f"{ring} should be down"
+        return
+    release = shop.world.releases.load(str(record.release))
+    assert {name: c.spec.image for name, c in running.items()} == dict(release.images)
+    assert {c.labels["aither.rings.release"] for c in running.values()} == {release.id}
+
+
+def tags_point_where_the_record_does(shop: Shop, ring: str) -> None:
+    record, app = shop.record(ring), shop.settings.app
+    if record.stuck:
+        return
+    # in a ring that builds, `latest` is where Compose puts what it built last
+    builds = shop.settings.rings[ring].build
+    for release, tag in ((None if builds else record.release, latest_tag(ring)), (record.rollback_release, rollback_tag(ring))):
+        if release:
+            for service, image in shop.world.releases.load(release).images.items():
+                assert shop.machine.tags[f"{repository(app, service)}:{tag}"] == image, f"{tag} of {service}"
+
+
+def pins_hold_every_way_back(shop: Shop) -> None:
+    state = shop.world.state.load()
+    for ring in shop.settings.rings:
+        for release in kept_releases(state.ring(ring)):
+            missing = set(shop.world.releases.load(release).images.values()) - shop.machine.pins()
+            assert not missing, f"{ring} could not go back to {release}"
+
+
+def images_running(shop: Shop, ring: str = "prod") -> dict[str, str]:
+    return {c.service: c.spec.image for c in shop.machine.of(shop.world.project(ring))}
+
+
+def endings(shop: Shop) -> list[Phase]:
+    return [op.phase for op in shop.operations()]

@@ -1,0 +1,161 @@
+"""The Docker ports on the simulated machine: engine, pins, Compose, prober."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from fakes.machine import Container, Machine, Spec
+
+from aither_rings_mcp.domain.composition import LABEL_PIN, LABEL_RELEASE, host_ports, services
+from aither_rings_mcp.domain.health import ContainerView, ProbeResult
+from aither_rings_mcp.domain.settings import Settings
+from aither_rings_mcp.ports import ComposeConfig, EngineFacts, ImageView, OnLine
+
+APP_PORT = 8000
+
+
+class FakeEngine:
+    """`ports.Engine`."""
+
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
+
+    async def facts(self) -> EngineFacts:
+        self._machine.answer()
+        return EngineFacts(version="27", api_version="1.47", architecture="amd64", os="linux")
+
+    async def containers(self, project: str) -> tuple[ContainerView, ...]:
+        found = self._machine.of(project)
+        for container in found:
+            self._machine.look(container)
+        return tuple(view(container) for container in found)
+
+    async def image(self, reference: str) -> ImageView | None:
+        image = self._machine.image(reference)
+        if image is None:
+            return None
+        labels = {"fault": self._machine.images[image].kind}
+        return ImageView(id=image, architecture="amd64", os="linux", labels=labels, size=1)
+
+    async def tag(self, image_id: str, reference: str) -> None:
+        self._machine.tag(image_id, reference)
+
+    async def logs(self, container_id: str, tail: int) -> tuple[str, ...]:
+        return ()
+
+    async def exec(self, container_id: str, argv: Sequence[str]) -> tuple[int, str]:
+        raise NotImplementedError("nobody looks from inside here")
+
+
+class FakePins:
+    """`ports.Pins`: one created container per image."""
+
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
+
+    async def hold(self, images: Mapping[str, str], release: str) -> None:
+        for image in sorted(set(images.values())):
+            if image in self._machine.pins():
+                continue
+            labels = ((LABEL_PIN, "here"), (LABEL_RELEASE, release))
+            self._machine.create("", f"pin-{image[7:19]}", Spec(image, labels))
+
+    async def let_go(self, keep: frozenset[str]) -> None:
+        self._machine.answer()
+        for container in [c for c in self._machine.containers.values() if c.pin and c.spec.image not in keep]:
+            self._machine.remove(container)
+
+
+class FakeCompose:
+    """`ports.Compose`: container by container, so that it can be cut off between any two."""
+
+    def __init__(self, machine: Machine, settings: Settings) -> None:
+        self._machine = machine
+        self._settings = settings
+
+    async def render(self, ring: str) -> ComposeConfig:
+        project, app = str(self._settings.rings[ring].project), self._settings.app
+        base = 20000 + 100 * list(self._settings.rings).index(ring)
+        return {
+            "name": project,
+            "services": {
+                name: {
+                    "image": f"{app}-{name}:{ring}-latest",
+                    "environment": {"RING": ring},
+                    "ports": [{"host_ip": "127.0.0.1", "published": str(base + number), "target": APP_PORT}],
+                }
+                for number, name in enumerate(self._settings.services)
+            },
+        }
+
+    async def build(self, ring: str, on_line: OnLine) -> None:
+        for name in self._settings.services:
+            on_line(f"building {name}")
+            self._machine.build(name, f"{self._settings.app}-{name}:{ring}-latest")
+
+    async def up(self, project: str, file: Path, on_line: OnLine) -> None:
+        machine, wanted = self._machine, services(json.loads(file.read_bytes()))
+        have = {container.service: container for container in machine.of(project)}
+        for name in sorted({*have} - {*wanted}):
+            machine.remove(have[name])
+        for name, service in sorted(wanted.items()):
+            on_line(f"{name} starting")
+            container, spec = have.get(name), spec_of(service)
+            if container and container.spec != spec:
+                machine.remove(container)
+                container = None
+            container = container or machine.create(project, name, spec)
+            if container.status in {"created", "exited"}:
+                machine.start(container)
+
+    async def down(self, project: str, on_line: OnLine, *, volumes: bool = False) -> None:
+        for container in self._machine.of(project):
+            on_line(f"{container.service} stopping")
+            if container.status != "exited":
+                self._machine.stop(container)
+            self._machine.remove(container)
+
+    async def up_backbone(self, on_line: OnLine) -> None:
+        if not self._machine.of("shop-shared"):
+            image = next(iter(self._machine.images))
+            self._machine.start(self._machine.create("shop-shared", "redis", Spec(image)))
+
+    async def down_backbone(self, on_line: OnLine) -> None:
+        await self.down("shop-shared", on_line)
+
+
+class FakeProber:
+    """`ports.Prober`: the containers answer for themselves."""
+
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
+
+    async def probe(self, container: ContainerView, http: str | None, port: int | None) -> ProbeResult:
+        ok = self._machine.well(self._machine.containers[container.id])
+        return ProbeResult(ok=ok, http_status=200 if ok else 503, reason=None if ok else f"{http} answered 503")
+
+    def address(self, container: ContainerView, port: int) -> tuple[str, int] | None:
+        return container.published.get(port)
+
+
+def spec_of(service: Mapping[str, Any]) -> Spec:
+    ports = host_ports({"services": {"one": service}})
+    labels = tuple(sorted((service.get("labels") or {}).items()))
+    return Spec(service["image"], labels, tuple(int(address.rpartition(":")[2]) for address in ports))
+
+
+def view(container: Container) -> ContainerView:
+    return ContainerView(
+        id=container.id,
+        name=f"{container.project}-{container.service}-1",
+        service=container.service,
+        project=container.project,
+        image_id=container.spec.image,
+        status=container.status,
+        restarts=container.restarts,
+        published={APP_PORT: ("127.0.0.1", port) for port in container.spec.ports},
+        labels=container.labels,
+    )

@@ -1,0 +1,235 @@
+"""A small shop with three rings on the simulated machine. State, history, journals, claims are real files."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import shutil
+from collections.abc import Awaitable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+from fakes.clock import FakeClock
+from fakes.docker import FakeCompose, FakeEngine, FakePins, FakeProber
+from fakes.machine import Fault, Machine
+from fakes.power import Power, PoweredDisk, is_power_cut
+
+from aither_rings_mcp.adapters.claim_files import ClaimFiles
+from aither_rings_mcp.adapters.gate_cache import FileGateCache
+from aither_rings_mcp.adapters.history_file import HistoryFile
+from aither_rings_mcp.adapters.host import HostCommands
+from aither_rings_mcp.adapters.journal_files import JournalFiles
+from aither_rings_mcp.adapters.operation_log import OperationLogFiles
+from aither_rings_mcp.adapters.plan_files import PlanFiles
+from aither_rings_mcp.adapters.release_files import ReleaseFiles
+from aither_rings_mcp.adapters.state_file import StateFile
+from aither_rings_mcp.domain.model import Actor, RingRecord, Value
+from aither_rings_mcp.domain.rollout import Operation
+from aither_rings_mcp.domain.settings import Settings
+from aither_rings_mcp.domain.verdict import Verdict
+from aither_rings_mcp.gates.health_check import HealthCheck
+from aither_rings_mcp.gates.manual_approval import ManualApproval
+from aither_rings_mcp.manager.gatekeeper import Gatekeeper
+from aither_rings_mcp.manager.ring_manager import RingManager
+from aither_rings_mcp.manager.world import World
+from aither_rings_mcp.ports import Claim, Finding, GateContext
+
+T = TypeVar("T")
+ANN = Actor(name="ann")
+BOT = Actor(name="bot", kind="agent", door="mcp")
+
+
+class Audit:
+    """A gate that refuses images built to be refused."""
+
+    version: ClassVar[str] = "1"
+
+    class Options(Value):
+        pass
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+
+    async def check(self, ctx: GateContext) -> Finding:
+        for image in ctx.release.images.values():
+            found = await ctx.engine.image(image)
+            if found and found.labels["fault"] == "refused":
+                return Finding(Verdict.FAILED, f"{image[:19]} is refused", "refused")
+        return Finding(Verdict.PASSED, "nothing to find fault with")
+
+
+def settings(**other: Any) -> Settings:
+    runtime = {"kind": "runtime", "compose": ["c.yml"]}
+    return Settings.model_validate(
+        {
+            "app": "shop",
+            "backbone": {"project": "shop-shared", "compose": ["s.yml"]},
+            "services": {
+                "api": {"critical": True, "probe": {"http": "/health", "port": 8000}},
+                "web": {"probe": {"http": "/health", "port": 8000}},
+            },
+            "rings": {
+                "dev": {**runtime, "project": "shop-dev", "build": True, "on_unhealthy": "keep"},
+                "staging": {"kind": "gate", "preview": {"project": "shop-preview"}, "candidate_ttl": "1h"},
+                "prod": {**runtime, "project": "shop-prod"},
+            },
+            "paths": [
+                {"source": "dev", "target": "staging", "gates": [{"gate": "health_check"}]},
+                {"source": "staging", "target": "prod", "gates": [{"gate": "health_check"}, {"gate": "audit"}]},
+            ],
+            "limits": {"healthy": 4, "healthy_window": 1, "poll": 0.5, "engine": 30, "plan": 900},
+            "keep_releases": 3,
+            **other,
+        }
+    )
+
+
+@dataclass
+class Tree:
+    """`ports.SourceTree`: whatever the machine would build now."""
+
+    machine: Machine
+
+    def digest(self) -> str:
+        return f"digest of {self.machine.source}"
+
+    def commit(self) -> str:
+        return self.machine.source.encode().hex().ljust(40, "0")
+
+
+@dataclass
+class Hands:
+    """`ports.Workers` in this process: the claim's lock is handed over as a second descriptor of it."""
+
+    queue: list[tuple[str, int]] = field(default_factory=list)
+    #: Left for the test to run.
+    held: bool = False
+
+    def start(self, operation_id: str, claim: Claim) -> int:
+        self.queue.append((operation_id, os.dup(claim.fd)))
+        return os.getpid()
+
+    def die(self) -> None:
+        for _, fd in self.queue:
+            os.close(fd)
+        self.queue.clear()
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A shop at rest, to start from again and again."""
+
+    machine: bytes
+    folder: Path
+    settings: Settings
+
+
+class Shop:
+    """One installation, and the processes that work on it until the next `boot`."""
+
+    def __init__(self, folder: Path, machine: Machine | None = None, config: Settings | None = None) -> None:
+        self.folder = folder
+        self.machine = machine or Machine(FakeClock())
+        self.settings = config or settings()
+        self.boot()
+
+    def boot(self, cut_at: int | None = None, *, names_survive: bool = True) -> None:
+        """New processes on what is left of disk and machine; the old ones are gone with all they held."""
+        if hasattr(self, "hands"):
+            self.hands.die()
+        self.clock, self.hands, self.power = self.machine.clock, Hands(), Power(cut_at)
+        self.machine.power = self.power
+        disk = PoweredDisk(self.power, names_survive)
+        state_dir = self.folder / "state"
+        self.world = World(
+            settings=self.settings,
+            root=self.folder,
+            clock=self.clock,
+            commands=HostCommands(),
+            engine=FakeEngine(self.machine),
+            pins=FakePins(self.machine),
+            compose=FakeCompose(self.machine, self.settings),
+            prober=FakeProber(self.machine),
+            state=StateFile(state_dir, disk=disk),
+            history=HistoryFile(state_dir, self.clock, disk),
+            releases=ReleaseFiles(state_dir, disk),
+            journals=JournalFiles(state_dir, disk),
+            logs=OperationLogFiles(state_dir / "operations", self.clock),
+            plans=PlanFiles(state_dir, self.settings.limits.approval, disk),
+            claims=ClaimFiles(state_dir, self.clock, disk),
+            workers=self.hands,
+            source=Tree(self.machine),
+            gatekeeper=Gatekeeper(
+                {"health_check": HealthCheck, "manual_approval": ManualApproval, "audit": Audit},
+                self.clock,
+                FileGateCache(state_dir / "gate-cache"),
+            ),
+        )
+        self.manager = RingManager(self.world)
+        self.clock.meanwhile = self._meanwhile
+
+    async def _meanwhile(self) -> None:
+        if not self.hands.held:
+            await self.work()
+
+    async def work(self) -> None:
+        """The workers that were started do their work, one after the other."""
+        while self.hands.queue:
+            operation_id, fd = self.hands.queue.pop(0)
+            await self.manager.execute(operation_id, fd)
+
+    async def until_cut(self, doing: Awaitable[T]) -> T | None:
+        """What `doing` came to; None when the power went first."""
+        try:
+            return await doing
+        except BaseException as error:
+            if not is_power_cut(error):
+                raise
+            return None
+
+    async def recover(self) -> None:
+        """`ring-ctl recover`, and its workers' work."""
+        await self.manager.recover(ANN)
+        await self.work()
+
+    # -- the story so far
+
+    async def deploy(self, source: str, fault: Fault | None = None, **other: Any) -> Any:
+        self.machine.source, self.machine.fault = source, fault or Fault()
+        self.clock.seconds += 10
+        return await self.manager.deploy("dev", ANN, **other)
+
+    async def stage(self, **other: Any) -> Any:
+        self.clock.seconds += 10
+        return await self.manager.promote("dev", "staging", ANN, **other)
+
+    async def promote(self, **other: Any) -> Any:
+        self.clock.seconds += 10
+        return await self.manager.promote("staging", "prod", ANN, **other)
+
+    async def rollback(self, **other: Any) -> Any:
+        self.clock.seconds += 10
+        return await self.manager.rollback("prod", ANN, **other)
+
+    async def ship(self, source: str, fault: Fault | None = None) -> Any:
+        """Through all rings."""
+        await self.deploy(source, fault)
+        await self.stage()
+        return await self.promote()
+
+    # -- looking at it
+
+    def record(self, ring: str = "prod") -> RingRecord:
+        return self.world.state.load().ring(ring)
+
+    def operations(self) -> tuple[Operation, ...]:
+        return self.world.journals.recent(1000)
+
+    def snapshot(self) -> Snapshot:
+        return Snapshot(pickle.dumps(self.machine), self.folder, self.settings)
+
+
+def reopened(snapshot: Snapshot, folder: Path) -> Shop:
+    shutil.copytree(snapshot.folder, folder)
+    return Shop(folder, pickle.loads(snapshot.machine), snapshot.settings)
