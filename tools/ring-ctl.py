@@ -13,7 +13,7 @@ def in_own_environment() -> None:
     venv = REPO / ".venv"
     python = venv / "bin" / "python"
     if Path(sys.prefix).resolve() == venv.resolve():
-        raise    # this is the right Python already: the fault is another one
+        raise  # this is the right Python already: the fault is another one
     if not python.exists():
         sys.exit("ring-ctl: there is no Python environment yet: run ./tools/bootstrap")
     os.execv(python, [str(python), __file__, *sys.argv[1:]])

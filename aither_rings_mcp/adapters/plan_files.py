@@ -76,10 +76,14 @@ class PlanFiles:
             return None
         return ("approved" if answer.approved else "rejected"), answer.by
 
-    def use(self, plan: Plan) -> None:
-        """Spends the plan and its approval; the second time is `plan_expired`, also in a race."""
+    def use(self, plan: Plan, operation: str = "") -> None:
+        """Spends the plan and its approval; the second time is `plan_expired`, also in a race.
+
+        An operation that spent it may do so again: a worker that carries it on repeats itself.
+        """
         durable.folder(self._root, self._disk)
-        if not durable.create(self._file(plan.id, "used"), b"", self._disk):
+        path, by = self._file(plan.id, "used"), operation.encode()
+        if not durable.create(path, by, self._disk) and (not by or durable.read_bytes(path) != by):
             raise _gone(plan.id, "has been used already")
 
     def _file(self, plan_id: str, suffix: str) -> Path:

@@ -59,7 +59,10 @@ class ReleaseFiles:
         """
         self.load(release_id)
         path = self._folder(release_id) / ("run.json" if name == "run" else f"run-{name}.json")
-        durable.replace(path, _dumped(config), self._disk)
+        data = _dumped(config)
+        # Going back to what ran before must not need space on the disk.
+        if durable.read_bytes(path) != data:
+            durable.replace(path, data, self._disk)
         return path
 
     def _folder(self, release_id: str) -> Path:

@@ -74,6 +74,14 @@ def ways_back(record: RingRecord) -> tuple[Deployment, ...]:
     return tuple(ways)
 
 
+def last_good(record: RingRecord, failed: str) -> Deployment | None:
+    """What a restore goes to: the newest that proved itself, other than the release that failed; None when none did."""
+    for deployment in record.deployments:
+        if deployment.proven_at and deployment.release != failed and not record.is_quarantined(deployment.release):
+            return deployment
+    return None
+
+
 def rollback_choice(record: RingRecord, ring: str, tag: str | None = None, release: str | None = None) -> Deployment:
     """The deployment a rollback goes to: the last that proved itself, or the one named by tag or release.
 

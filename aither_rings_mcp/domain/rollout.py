@@ -152,6 +152,13 @@ class Failure(Value):
     record: Mapping[str, Any]
 
 
+class SourceState(Value):
+    """The working tree at one moment."""
+
+    commit: str
+    digest: str
+
+
 class Operation(Value):
     """The journal of one rollout: the request, how far it came, and what was decided on the way.
 
@@ -181,6 +188,11 @@ class Operation(Value):
     failure: Failure | None = None
     #: Deployed, but not healthy, and kept for its author to look at.
     kept_unhealthy: bool = False
+    #: What the tree was that the images were built from.
+    built: SourceState | None = None
+    #: What the phase came to, once that is an ending: on disk before it is told, so that an effect which a dying
+    #: worker left to be repeated cannot end in another way than was told.
+    decided: Signal | None = None
 
     @property
     def final(self) -> bool:

@@ -1,18 +1,21 @@
 """Drives one rollout phase by phase. Recovery is the same loop, entered later.
 
 Each phase is on disk before its effect; what the effect decided is on disk with the next phase. A worker that dies
-in between repeats an effect, and every effect may be repeated.
+in between repeats an effect, and every effect may be repeated. An ending is on disk before it is told.
 """
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import TypeVar
 
 import anyio
 
-from aither_rings_mcp.domain.errors import DockerUnavailable, RingError
+from aither_rings_mcp.domain import policy
+from aither_rings_mcp.domain.errors import RingError
 from aither_rings_mcp.domain.model import Event
-from aither_rings_mcp.domain.rollout import BEFORE_EFFECT, FINAL, Operation, Phase, Signal, Step, advance
+from aither_rings_mcp.domain.rollout import BEFORE_EFFECT, FINAL, Kind, Operation, Phase, Signal, Step, advance
 from aither_rings_mcp.manager.outcomes import outcome_of
 from aither_rings_mcp.manager.steps import Moved, Steps, failed
 from aither_rings_mcp.manager.world import World
@@ -21,6 +24,9 @@ from aither_rings_mcp.ports import OnLine
 #: Phases that a person may end at any moment: nothing that runs has been touched.
 _CANCELLABLE = frozenset({Phase.BUILDING, Phase.GATING})
 _CANCEL_POLL_S = 0.5
+_AGAIN_S = 1.0
+
+T = TypeVar("T")
 
 
 class Executor:
@@ -32,34 +38,50 @@ class Executor:
         self._steps = Steps(world, on_line)
 
     async def run(self, op: Operation) -> Operation:
-        """Drives `op` to a final phase; returns it unfinished only if the engine stays away past its limit."""
+        """Drives `op` to a final phase; returns it unfinished only if trouble outlasts `limits.engine`."""
         while not op.final:
             try:
-                signal, op = await self._effect(op)
-            except DockerUnavailable as error:
-                if op.phase in BEFORE_EFFECT:
-                    signal, op = Signal.ERROR, failed(op, error)
-                elif await self._engine_back():
-                    continue
-                else:
-                    self._say(f"the engine stayed away; {op.phase} is left for `ring-ctl recover`")
-                    return op
-            op = self._moved(op, signal)
+                op = await self._onward(op)
+            except RingError as error:
+                self._say(f"{error.message}; {op.phase} is left for `ring-ctl recover`")
+                break
         return op
 
+    async def _onward(self, op: Operation) -> Operation:
+        signal = op.decided
+        if signal is None:
+            signal, op = await self._insist(partial(self._effect, op))
+        return await self._insist(partial(self._moved, op, signal))
+
+    async def _insist(self, act: Callable[[], Awaitable[T]]) -> T:
+        """What `act` comes to once trouble has passed: an engine that is away, a full disk.
+
+        Once something that runs was touched, there is no other way than on.
+        """
+        clock, deadline = self._world.clock, None
+        while True:
+            try:
+                return await act()
+            except RingError as error:
+                if deadline is None:
+                    deadline = clock.monotonic() + self._world.settings.limits.engine
+                    self._say(f"{error.message}; trying again until it passes")
+                if clock.monotonic() >= deadline:
+                    raise
+                await clock.sleep(_AGAIN_S)
+
     async def _effect(self, op: Operation) -> Moved:
-        if op.phase in BEFORE_EFFECT and self._world.journals.cancel_asked(op.id):
-            return Signal.CANCEL, op
-        try:
-            if op.phase in _CANCELLABLE:
-                return await self._cancellable(op)
+        """What the phase comes to. Until something that runs is touched, whatever goes wrong ends the operation."""
+        if op.phase not in BEFORE_EFFECT:
             return await self._steps.act(op)
-        except DockerUnavailable:
-            raise
+        try:
+            if op.phase is Phase.GATING:
+                await self._steps.clear_preview(op)
+            if self._world.journals.cancel_asked(op.id):
+                return Signal.CANCEL, op
+            return await (self._cancellable(op) if op.phase in _CANCELLABLE else self._steps.act(op))
         except RingError as error:
-            if op.phase in BEFORE_EFFECT:
-                return Signal.ERROR, failed(op, error)
-            raise
+            return Signal.ERROR, failed(op, error)
 
     async def _cancellable(self, op: Operation) -> Moved:
         moved: Moved | None = None
@@ -75,41 +97,56 @@ class Executor:
 
         async with anyio.create_task_group() as group:
             group.start_soon(act)
-            while not self._world.journals.cancel_asked(op.id):  # noqa: ASYNC110 - asked for by another process
-                await anyio.sleep(_CANCEL_POLL_S)
+            try:
+                while not self._world.journals.cancel_asked(op.id):  # noqa: ASYNC110 - asked for by another process
+                    await anyio.sleep(_CANCEL_POLL_S)
+            except RingError as raised:
+                error = raised
             group.cancel_scope.cancel()
         if error:
             raise error
         return moved or (Signal.CANCEL, op)
 
-    def _moved(self, op: Operation, signal: Signal) -> Operation:
-        """The next phase, on disk. A final one is told to the history first, so that no ending goes untold."""
+    async def _moved(self, op: Operation, signal: Signal) -> Operation:
+        """The next phase, on disk."""
         now = self._world.clock.now()
         phase = advance(op.phase, signal)
-        steps = (*op.steps, Step(phase=phase, at=now))
-        op = op.model_copy(update={"phase": phase, "steps": steps, "updated_at": now})
         if phase in FINAL:
-            op = op.model_copy(update={"ended_at": now})
-            if phase is Phase.STUCK:
-                self._mark_stuck(op)
-            self._world.history.append(self._event(op, now))
+            if op.decided is None:
+                op = op.model_copy(update={"decided": signal, "updated_at": now})
+                self._world.journals.save(op)
+            op = self._told(op, phase)
+        else:
+            steps = (*op.steps, Step(phase=phase, at=now))
+            op = op.model_copy(update={"phase": phase, "steps": steps, "updated_at": now})
         self._world.journals.save(op)
         self._say(f"-> {phase}")
         return op
 
+    def _told(self, op: Operation, phase: Phase) -> Operation:
+        """The operation ended, told to the history before it counts as ended: so no ending goes untold."""
+        at = op.updated_at
+        steps = (*op.steps, Step(phase=phase, at=at))
+        op = op.model_copy(update={"phase": phase, "steps": steps, "ended_at": at, "decided": None})
+        if phase is Phase.STUCK:
+            self._mark_stuck(op)
+        self._world.history.append(self._event(op))
+        return op
+
     def _mark_stuck(self, op: Operation) -> None:
-        reason = str(op.verification.get("reason") or (op.failure.record.get("message") if op.failure else "")) or "?"
         with self._world.claims.state_lock():
             state = self._world.state.load()
-            record = state.ring(op.request.ring).model_copy(update={"stuck": f"{op.id}: {reason}"})
+            record = state.ring(op.request.ring)
+            if op.release and op.request.kind is not Kind.ROLLBACK and (bad := op.verification.get("reason")):
+                record = policy.condemn(record, op.release.id, op.updated_at, str(bad))
+            record = record.model_copy(update={"stuck": f"{op.id}: {_why(op) or '?'}"})
             self._world.state.save(state.with_ring(op.request.ring, record))
 
-    def _event(self, op: Operation, now: datetime) -> Event:
+    def _event(self, op: Operation) -> Event:
         moves = op.phase not in {Phase.BLOCKED, Phase.FAILED, Phase.CANCELLED}
         to = op.release.id if op.release else None
-        detail = op.verification.get("reason") or (op.failure.record.get("message") if op.failure else None)
         return Event(
-            at=now,
+            at=op.updated_at,
             ring=op.request.ring,
             event=op.request.kind,
             outcome=outcome_of(op, gate=self._world.is_gate(op.request.ring)),
@@ -120,21 +157,13 @@ class Executor:
             commit=op.release.commit if op.release else None,
             actor=str(op.actor),
             reason=op.request.override.reason if op.request.override else op.request.reason,
-            duration_s=round((now - op.created_at).total_seconds(), 1),
+            duration_s=round((op.updated_at - op.created_at).total_seconds(), 1),
             gates_failed=tuple(result.name for result in op.gates if result.blocks),
-            detail=str(detail)[:500] if detail else None,
+            detail=_why(op)[:500] or None,
         )
 
-    async def _engine_back(self) -> bool:
-        """Waits for the engine to answer again, up to `limits.engine`."""
-        deadline = self._world.clock.monotonic() + self._world.settings.limits.engine
-        self._say("the Docker engine does not answer; waiting for it")
-        while self._world.clock.monotonic() < deadline:
-            await self._world.clock.sleep(1.0)
-            try:
-                await self._world.engine.facts()
-            except DockerUnavailable:
-                continue
-            self._say("the engine is back")
-            return True
-        return False
+
+def _why(op: Operation) -> str:
+    """What was wrong with the release, and what with going back."""
+    said = (op.verification.get("reason"), op.failure.record.get("message") if op.failure else None)
+    return "; ".join(str(part) for part in said if part)

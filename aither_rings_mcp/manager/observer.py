@@ -43,8 +43,10 @@ async def judge(
 
 def mismatched(containers: Sequence[ContainerView], release: Release) -> tuple[str, ...]:
     """Services whose container does not run the release's image, or that have none, or that should not be there."""
-    running = {container.service: container.image_id for container in containers}
-    expected = dict(release.images)
+    running: dict[str, set[str]] = {}
+    for container in containers:
+        running.setdefault(container.service, set()).add(container.image_id)
+    expected = {name: {image} for name, image in release.images.items()}
     return tuple(sorted(name for name in {*running, *expected} if running.get(name) != expected.get(name)))
 
 

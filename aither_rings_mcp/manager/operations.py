@@ -6,11 +6,12 @@ import secrets
 from collections.abc import Awaitable, Callable
 
 from aither_rings_mcp.domain.answers import ActiveOperation, Progress
-from aither_rings_mcp.domain.errors import InvalidArguments, RingBusy
+from aither_rings_mcp.domain.errors import EngineFailure, InvalidArguments, RingBusy
 from aither_rings_mcp.domain.model import Actor
 from aither_rings_mcp.domain.naming import new_operation_id
 from aither_rings_mcp.domain.rollout import PERCENT, Operation, Request
 from aither_rings_mcp.manager.world import World
+from aither_rings_mcp.ports import Claim
 
 Watch = Callable[[Progress], Awaitable[None]]
 
@@ -33,25 +34,27 @@ class Operations:
         Raises `ring_busy` when the ring has an owner, or an interrupted operation that has to be carried on first.
         """
         world = self._world
-        recent = world.journals.recent(_LOOK_BACK)
-        if idempotency_key and (before := _same_key(recent, idempotency_key, request)):
-            return before
         now = world.clock.now()
         operation_id = new_operation_id(now, secrets.token_hex(3))
         claim = world.claims.take(request.ring, operation_id)
-        if claim is None:
-            raise self._busy(request.ring)
         try:
+            # Read after the claim: whoever was faster has journalled by now.
+            recent = world.journals.recent(_LOOK_BACK)
+            if idempotency_key and (before := _same_key(recent, idempotency_key, request)):
+                return before
+            if claim is None:
+                raise self._busy(request.ring)
             self._check_nothing_left(request.ring, recent)
             op = Operation(
                 id=operation_id, request=request, actor=actor, created_at=now, updated_at=now,
                 epoch=claim.epoch, idempotency_key=idempotency_key,
             )  # fmt: skip
             world.journals.create(op)
-            world.workers.start(op.id, claim)
+            self._hand_over(op, claim)
         finally:
             # the worker holds the same lock through its own descriptor
-            claim.release()
+            if claim:
+                claim.release()
         return op
 
     def started(self, idempotency_key: str | None, request: Request) -> str | None:
@@ -73,10 +76,20 @@ class Operations:
         if claim is None:
             return False
         try:
-            self._world.workers.start(op.id, claim)
+            self._hand_over(op, claim)
         finally:
             claim.release()
         return True
+
+    def _hand_over(self, op: Operation, claim: Claim) -> None:
+        try:
+            self._world.workers.start(op.id, claim)
+        except OSError as error:
+            raise EngineFailure(
+                f"no worker could be started for {op.id}: {error.strerror or error}",
+                "Nothing was changed. `ring-ctl recover` carries it on once the machine has room for a process.",
+                operation_id=op.id,
+            ) from error
 
     def interrupted(self) -> tuple[Operation, ...]:
         """Unfinished operations that nobody works on, oldest first."""
@@ -93,9 +106,7 @@ class Operations:
             return None
         for op in self._world.journals.recent(_LOOK_BACK):
             if op.id == holder and not op.final:
-                return ActiveOperation(
-                    operation_id=op.id, kind=op.request.kind, phase=op.phase, since=op.created_at, owner=str(op.actor)
-                )
+                return shown(op)
         return None
 
     async def watch(
@@ -158,6 +169,12 @@ class Operations:
                     operation_id=op.id,
                     phase=op.phase,
                 )
+
+
+def shown(op: Operation) -> ActiveOperation:
+    return ActiveOperation(
+        operation_id=op.id, kind=op.request.kind, phase=op.phase, since=op.created_at, owner=str(op.actor)
+    )
 
 
 def _same_key(recent: tuple[Operation, ...], key: str, request: Request) -> Operation | None:

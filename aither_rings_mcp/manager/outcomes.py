@@ -31,6 +31,8 @@ _DONE = {
 def outcome_of(op: Operation, *, gate: bool) -> str:
     """The operation in one word, as history and answers say it."""
     match op.phase:
+        case Phase.DONE if _in_vain(op):
+            return "failed"
         case Phase.DONE if op.kept_unhealthy:
             return "unhealthy"
         case Phase.DONE if gate:
@@ -45,9 +47,14 @@ def outcome_of(op: Operation, *, gate: bool) -> str:
             return "running"
 
 
+def _in_vain(op: Operation) -> bool:
+    """Whether a ring could not be started or stopped: nothing was replaced, so it was recorded as it is."""
+    return op.phase is Phase.DONE and op.failure is not None and op.request.kind in {Kind.UP, Kind.DOWN}
+
+
 def failure_of(op: Operation) -> RingError | None:
     """The error to raise for an operation that ended without a result to answer with."""
-    if op.phase is Phase.FAILED and op.failure:
+    if op.failure and (op.phase is Phase.FAILED or _in_vain(op)):
         return from_record({**op.failure.record, "operation_id": op.id})
     if op.phase is Phase.CANCELLED:
         return from_record(
@@ -71,7 +78,7 @@ def answer(op: Operation, *, gate: bool, now: datetime, interrupted: bool = Fals
         "ok": ok or (outcome == "running" and not interrupted),
         "operation_id": op.id,
         "release": op.release.id if op.release else None,
-        "verification": Verification.model_validate(op.verification) if op.verification else None,
+        "verification": _verification(op),
         "as_of": now,
         "outcome": outcome,
         "summary": summary(op, outcome, interrupted),
@@ -99,6 +106,16 @@ def answer(op: Operation, *, gate: bool, now: datetime, interrupted: bool = Fals
             )
         case Kind.UP | Kind.DOWN:
             return LifecycleAnswer(**common, ring=op.request.ring)
+
+
+def _verification(op: Operation) -> Verification | None:
+    """What was observed; of a release that could not even be started, why."""
+    if op.verification:
+        return Verification.model_validate(op.verification)
+    if op.failure and op.release:
+        why = str(op.failure.record.get("message"))
+        return Verification(images_match=False, healthy=0, total=len(op.release.images), reason=why)
+    return None
 
 
 def _approval(op: Operation) -> ApprovalView:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from aither_rings_mcp.domain.composition import essence, fingerprint, host_ports, image_references, runnable, services
 from aither_rings_mcp.domain.errors import ImageMissing, InvalidTransition, PlanExpired
@@ -119,6 +120,12 @@ def running_config(world: World, release: Release, config: ComposeConfig, slot: 
     if missing:
         raise ImageMissing(f"release {release.id} has no image for {', '.join(missing)}", "Deploy and promote again.")
     return runnable(config, release, world.settings.app, slot)
+
+
+def run_file(world: World, release: Release) -> Path:
+    """The file that Compose runs `release` from; made before anything is touched, while a full disk can refuse."""
+    config = running_config(world, release, world.releases.config(release.id), release.ring)
+    return world.releases.runnable(release.id, config)
 
 
 async def _images_present(world: World, release: Release) -> None:

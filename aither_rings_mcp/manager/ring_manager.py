@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import secrets
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import cast
 
@@ -107,6 +108,8 @@ class RingManager:
     async def gates(self, source: str, target: str, actor: Actor, watch: Watch | None = None) -> GatesAnswer:
         """Only the gates of a path, against what would be promoted now. Changes nothing."""
         path = policy.known_path(self.settings, source, target)
+        # A promotion's gates may be using the preview right now.
+        self._operations.check_free(target)
         draft = await draft_promotion(self._world, source, target)
         plan = self._mint(draft, source, target, actor)
         results = await self._gates_watched(path, draft, plan, watch)
@@ -328,8 +331,13 @@ class RingManager:
         world = self._world
         op = world.journals.load(operation_id)
         claim = world.claims.adopt(op.request.ring, claim_fd)
+
+        def say(line: str) -> None:
+            with suppress(OSError):  # a log that cannot be written must not end a rollout
+                world.logs.append(op.id, line)
+
         try:
-            op = await Executor(world, lambda line: world.logs.append(op.id, line)).run(op)
+            op = await Executor(world, say).run(op.model_copy(update={"epoch": claim.epoch}))
         finally:
             claim.release()
         return op.final
@@ -339,6 +347,8 @@ class RingManager:
     async def _lifecycle(
         self, kind: Kind, ring: str, actor: Actor, wait_s: float | None, watch: Watch | None
     ) -> LifecycleAnswer:
+        # Once it has begun, an operation of this kind waits for an engine that is away: ask before.
+        await self._world.engine.facts()
         op = self._operations.start(Request(kind=kind, ring=ring), actor)
         return cast("LifecycleAnswer", await self._result(op.id, wait_s, watch))
 
@@ -348,9 +358,7 @@ class RingManager:
             op, gate=self._world.is_gate(op.request.ring), now=self._world.clock.now(), interrupted=interrupted
         )
 
-    async def _gates_watched(
-        self, path: Path, draft: Draft, plan: Plan, watch: Watch | None
-    ) -> tuple[GateResult, ...]:
+    async def _gates_watched(self, path: Path, draft: Draft, plan: Plan, watch: Watch | None) -> tuple[GateResult, ...]:
         """The gates of a path, run here and now, each line told to whoever watches as it comes."""
         said, heard = anyio.create_memory_object_stream[str](math.inf)
         results: tuple[GateResult, ...] = ()

@@ -28,7 +28,7 @@ from aither_rings_mcp.domain.policy import known_ring, runtime_ring, ways_back
 from aither_rings_mcp.domain.rollout import PERCENT, Operation, Phase
 from aither_rings_mcp.manager import outcomes
 from aither_rings_mcp.manager.observer import look
-from aither_rings_mcp.manager.operations import Operations
+from aither_rings_mcp.manager.operations import Operations, shown
 from aither_rings_mcp.manager.world import World
 
 _LOG_LINES = 100
@@ -39,9 +39,11 @@ async def status(world: World, operations: Operations, ring: str | None, detaile
     names = [ring] if ring else list(world.settings.rings)
     for name in names:
         known_ring(world.settings, name)
+    await world.engine.facts()  # without an engine nothing that is recorded can be said to run
     state = world.state.load()
-    rings = [await _ring_status(world, operations, name, state.ring(name), detailed) for name in names]
-    parts = [f"{view.name} {view.state}" + (f" ({view.tag})" if view.tag else "") for view in rings]
+    left = {op.request.ring: op for op in operations.interrupted()}
+    rings = [await _ring_status(world, operations, name, state.ring(name), left.get(name), detailed) for name in names]
+    parts = [_in_short(view) for view in rings]
     return StatusAnswer(
         ok=all(view.state not in {"stuck", "unknown"} for view in rings),
         summary="; ".join(parts) + ".",
@@ -51,8 +53,15 @@ async def status(world: World, operations: Operations, ring: str | None, detaile
     )
 
 
+def _in_short(view: RingStatus) -> str:
+    now = view.active_operation
+    if view.state == "unknown" and now:
+        return f"{view.name}'s {now.kind} was interrupted while {now.phase}: `ring-ctl recover` carries it on"
+    return f"{view.name} {view.state}" + (f" ({view.tag})" if view.tag else "")
+
+
 async def _ring_status(
-    world: World, operations: Operations, name: str, record: RingRecord, detailed: bool
+    world: World, operations: Operations, name: str, record: RingRecord, left: Operation | None, detailed: bool
 ) -> RingStatus:
     kind = world.settings.rings[name].kind
     now = world.clock.now()
@@ -61,7 +70,8 @@ async def _ring_status(
     return RingStatus(
         name=name,
         kind=kind,
-        state=_state_word(kind, record, now),
+        # half-way through a change nobody carries on, the record says nothing about what runs
+        state="unknown" if left else _state_word(kind, record, now),
         tag=record.tag,
         commit=record.commit,
         release=record.release,
@@ -69,7 +79,7 @@ async def _ring_status(
         rollback_target=record.rollback_target,
         rollback_release=record.rollback_release,
         rollback_ready=await _rollback_ready(world, record),
-        active_operation=operations.active(name),
+        active_operation=shown(left) if left else operations.active(name),
         quarantine=tuple(QuarantineView(**entry.model_dump()) for entry in record.quarantine) or None,
         override=f"{record.override.by}: {record.override.reason}" if record.override else None,
         stuck=record.stuck,
@@ -126,7 +136,7 @@ def _after_status(world: World, rings: Sequence[RingStatus]) -> list[NextAction]
                 NextAction(
                     tool="ring_operation",
                     arguments={"operation_id": view.active_operation.operation_id, "wait_s": 45},
-                    why=f"{view.name} is being changed",
+                    why=f"{view.name} is being changed" if view.state != "unknown" else "see how far it came",
                 )
             )
         elif view.kind is RingKind.RUNTIME and view.state == "running":
@@ -266,7 +276,7 @@ def operation(
         lines, following = world.logs.read(op.id, log_cursor or 0, _LOG_LINES)
         log = LogSlice(lines=lines, next_cursor=following if lines else None)
     return OperationAnswer(
-        ok=op.phase not in {Phase.FAILED, Phase.STUCK} and not interrupted,
+        ok=not interrupted and op.phase is not Phase.STUCK and (failure is None or op.phase is Phase.CANCELLED),
         summary=failure.message if failure else outcomes.summary(op, outcome, interrupted),
         next_actions=outcomes.next_actions(op, outcome),
         as_of=now,

@@ -54,7 +54,7 @@ def into(target: Phase) -> set[Phase]:
     return {phase for (phase, _), after in TRANSITIONS.items() if after is target}
 
 
-@pytest.mark.parametrize(("phase", "signal"), product(Phase, Signal))
+@pytest.mark.parametrize(("phase", "signal"), list(product(Phase, Signal)))
 def test_a_signal_moves_a_phase_as_the_table_says_or_not_at_all(phase: Phase, signal: Signal) -> None:
     if (phase, signal) in EXPECTED:
         assert advance(phase, signal) is EXPECTED[phase, signal]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import docker
@@ -24,7 +25,11 @@ def engine() -> Iterator[docker.DockerClient]:
         pytest.fail(f"no Docker engine answers ({error}): {_BOOTSTRAP}", pytrace=False)
     if not (REPO / "compose/.env.images").exists():
         pytest.fail(f"the images for the rings are not prepared: {_BOOTSTRAP}", pytrace=False)
-    yield client
+    with pytest.MonkeyPatch.context() as environment:
+        for name in list(os.environ):
+            if name.startswith(("RINGS_", "AITHER_", "COMPOSE_")):  # somebody's own rings
+                environment.delenv(name)
+        yield client
     client.close()
 
 

@@ -8,7 +8,6 @@ import shutil
 from pathlib import Path
 
 import docker
-
 from worlds import REPO, World, copied_sample, free_port
 
 #: ring -> variable -> the port that is shipped

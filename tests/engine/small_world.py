@@ -6,14 +6,12 @@ import os
 import secrets
 import signal
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import docker
 import yaml
-
-from worlds import LABEL_TEST, Said, World, copied_sample, free_port, local_images, wait_for
+from worlds import LABEL_TEST, WORKER, Said, World, copied_sample, free_port, local_images, wait_for
 
 PORTS = {"genesis": 8001, "veil": 3000, "node": 8080}
 
@@ -93,23 +91,24 @@ class SmallWorld(World):
     def settle(self) -> None:
         """Brings the world to rest, whatever a test before left: prod runs a good release, and staging holds it."""
         if any(op["phase"] not in _FINAL for op in self._operations()):
-            self.ctl("recover")
+            self.arrange("recover")
             wait_for(lambda: all(op["phase"] in _FINAL for op in self._operations()), 60, "operations end")
         if self.ring("dev")["state"] != "running" or not self.healthy("dev"):
-            self._done(self.release("ok"))
-        staging, prod = self.ring("staging"), self.ring("prod")
-        if staging["state"] != "candidate" or staging["release"] != self.ring("dev")["release"] or "override" in staging:
-            self._done(self.ctl("promote", "dev", "staging"))
+            assert self.release("ok").code == 0
+        dev, staging, prod = (self.ring(name) for name in ("dev", "staging", "prod"))
+        if staging["state"] != "candidate" or staging["release"] != dev["release"] or "override" in staging:
+            self.arrange("promote", "dev", "staging")
         if prod["state"] != "running" or "override" in prod or not self.healthy("prod"):
-            self.new_setting()
-            self._done(self.ctl("promote", "staging", "prod"))
-
-    def _done(self, said: Said) -> None:
-        assert said.code == 0, said
+            self.promote_another()
 
     def new_setting(self) -> None:
         """Makes what staging holds another release for prod: other configuration, same images."""
         self.set(".env.prod", SETTING=secrets.token_hex(4))
+
+    def promote_another(self) -> Said:
+        """Another good release comes to prod."""
+        self.new_setting()
+        return self.arrange("promote", "staging", "prod")
 
     def _operations(self) -> Iterator[dict[str, Any]]:
         for ring in ("dev", "staging", "prod", "canary"):
@@ -125,20 +124,9 @@ class SmallWorld(World):
 
         return wait_for(look, limit, f"{ring} is {phase}")
 
-    def worker_of(self, operation: str) -> int:
-        for process in Path("/proc").glob("[0-9]*"):
-            with suppress(OSError):
-                words = (process / "cmdline").read_text().split("\0")
-                if "aither_rings_mcp.entrypoints.worker" in words and operation in words:
-                    return int(process.name)
-        raise AssertionError(f"no worker runs {operation}")
-
     def kill_worker(self, operation: str) -> None:
-        os.kill(self.worker_of(operation), signal.SIGKILL)
-
-    def ended(self, operation: str) -> Said:
-        """The operation's answer once it has ended."""
-        return self.ctl("operation", operation, "--follow")
+        (worker,) = self.processes_with(WORKER, operation)
+        os.kill(worker, signal.SIGKILL)
 
 
 _FINAL = {"done", "blocked", "rolled_back", "failed", "cancelled", "stuck"}

@@ -1,4 +1,4 @@
-"""Trouble on a real machine: each kind has a clear error, the exit code of its kind, and changes nothing it should not."""
+"""Trouble on a real machine: each kind has its clear error and exit code, and changes nothing it should not."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from small_world import PORTS, SmallWorld
 from worlds import Said, free_port, wait_for
 
 from aither_rings_mcp.domain.composition import LABEL_PIN
+from aither_rings_mcp.wiring import installation
 
 pytestmark = pytest.mark.engine
 
@@ -28,6 +29,8 @@ pytestmark = pytest.mark.engine
 def test_without_an_engine_every_command_that_needs_one_says_so_and_changes_nothing(
     small: SmallWorld, tmp_path: Path
 ) -> None:
+    if not small.ring("prod")["rollback_ready"]:
+        small.promote_another()
     small.new_setting()
     before, recorded = small.everything_running(), small.recorded()
     commands = [
@@ -44,7 +47,7 @@ def test_without_an_engine_every_command_that_needs_one_says_so_and_changes_noth
     doctor = small.ctl("doctor", DOCKER_HOST=dead)
     assert (doctor.code, [f["check"] for f in doctor.answer["findings"] if not f["ok"]]) == (5, ["engine"])
     assert (small.everything_running(), small.recorded()) == (before, recorded)
-    assert small.ctl("recover").answer.get("resumed", []) == []
+    assert small.ctl("recover").answer["resumed"] == []
 
 
 @pytest.mark.promise(5)
@@ -132,7 +135,7 @@ def test_a_failed_build_shows_the_end_of_its_log_and_changes_nothing(small: Smal
 @pytest.mark.promise(9)
 def test_an_image_that_somebody_removed_is_missed_before_anything_changes(small: SmallWorld) -> None:
     assert small.release("ok").code == 0
-    assert small.ctl("promote", "dev", "staging").code == 0
+    small.arrange("promote", "dev", "staging")
     gone = small.candidate()["images"]["node"]
     assert small.release("ok").code == 0  # dev moves on: only names and pins hold the candidate's images now
     remove_image(small, gone)
@@ -141,12 +144,15 @@ def test_an_image_that_somebody_removed_is_missed_before_anything_changes(small:
     assert (said.code, said.error["code"]) == (5, "image_missing")
     assert said.error["services"] == ["node"]
     assert small.everything_running() == before
+    # it was dev's way back too: that is told, and stands in nobody's way
+    assert small.ring("dev")["rollback_ready"] is False
+    small.arrange("up", "dev")
 
 
 def test_a_candidate_that_expired_has_to_pass_its_gates_again(small: SmallWorld) -> None:
     before = small.what_runs("prod")
     with small.rules(lambda rules: rules["rings"]["staging"].update(candidate_ttl="1s")):
-        assert small.ctl("promote", "dev", "staging").code == 0
+        small.arrange("promote", "dev", "staging")
         wait_for(lambda: small.ring("staging")["state"] == "expired", 10, "the candidate expires")
         small.new_setting()
         said = small.ctl("promote", "staging", "prod")
@@ -161,8 +167,7 @@ def test_moved_tags_change_nothing(small: SmallWorld) -> None:
     wrong = small.engine.images.get(candidate["images"]["veil"])
     for tag in ("dev-latest", candidate["tag"], "prod-latest"):
         wrong.tag(f"{small.app}-node", tag)
-    small.new_setting()
-    said = small.ctl("promote", "staging", "prod")
+    said = small.promote_another()
     assert (said.code, said.outcome) == (0, "promoted")
     assert small.running_images("prod") == candidate["images"]
     assert small.tags("node")["prod-latest"] == candidate["images"]["node"]
@@ -187,38 +192,48 @@ def test_a_crash_loop_is_seen_long_before_the_limit_and_taken_back(small: SmallW
     assert small.running_images("dev") == images
 
 
-@pytest.mark.promise(11)
-def test_a_release_that_starts_slowly_passes(small: SmallWorld) -> None:
-    assert small.release("slow-start:3").code == 0
-    assert small.ctl("promote", "dev", "staging").code == 0
-    said = small.ctl("promote", "staging", "prod")
-    assert (said.code, said.outcome) == (0, "promoted")
-    assert said.answer["verification"]["unhealthy"] == []
+@pytest.mark.promise(7, 8, 14)
+def test_a_rollback_goes_to_the_last_good_release_and_only_force_comes_back_from_it(small: SmallWorld) -> None:
+    good = small.ring("prod")["release"]
+    later = small.promote_another().answer["release"]
+    back = small.ctl("rollback", "prod", "--reason", "users complain")
+    assert (back.code, back.outcome) == (0, "rolled_back")
+    assert (back.answer["from"], back.answer["to"], small.ring("prod")["release"]) == (later, good, good)
+    assert small.ctl("promote", "staging", "prod").error["code"] == "quarantined"
+    forced = small.ctl("promote", "staging", "prod", "--force", "--reason", "they were wrong")
+    assert (forced.code, forced.answer["release"]) == (0, later)
+    prod = small.ring("prod")
+    assert "they were wrong" in prod["override"]
+    assert later not in quarantined(small, "prod")
+    assert (prod["rollback_release"], prod["rollback_ready"]) == (good, True)
 
 
 @pytest.mark.promise(14)
 def test_a_release_that_was_forced_into_staging_is_still_called_so_in_prod(small: SmallWorld) -> None:
-    assert small.ctl("promote", "dev", "staging", "--force", "--reason", "the gates are down").code == 0
-    small.new_setting()
-    assert small.ctl("promote", "staging", "prod").code == 0
+    small.arrange("promote", "dev", "staging", "--force", "--reason", "the gates are down")
+    small.promote_another()
     assert "the gates are down" in small.ring("prod")["override"]
+
+
+@pytest.fixture(scope="class")
+def deployed(small_world: SmallWorld) -> Said:
+    small_world.settle()
+    with small_world.rules(impatient):
+        return small_world.release("never-healthy")
+
+
+@pytest.fixture(scope="class")
+def blocked(small_world: SmallWorld, deployed: Said) -> Said:
+    return small_world.ctl("promote", "dev", "staging")
+
+
+@pytest.fixture(scope="class")
+def forced(small_world: SmallWorld, blocked: Said) -> Said:
+    return small_world.ctl("promote", "dev", "staging", "--force", "--reason", "show it to the team")
 
 
 class TestAReleaseThatIsNeverHealthy:
     """One release, from dev on: each test goes on where the one before it left the rings."""
-
-    @pytest.fixture(scope="class")
-    def deployed(self, small_world: SmallWorld) -> Said:
-        small_world.settle()
-        return small_world.release("never-healthy")
-
-    @pytest.fixture(scope="class")
-    def blocked(self, small_world: SmallWorld, deployed: Said) -> Said:
-        return small_world.ctl("promote", "dev", "staging")
-
-    @pytest.fixture(scope="class")
-    def forced(self, small_world: SmallWorld, blocked: Said) -> Said:
-        return small_world.ctl("promote", "dev", "staging", "--force", "--reason", "show it to the team")
 
     def test_stays_in_dev_for_its_author_to_look_at(self, small_world: SmallWorld, deployed: Said) -> None:
         assert (deployed.code, deployed.outcome) == (7, "unhealthy")
@@ -254,7 +269,7 @@ class TestAReleaseThatIsNeverHealthy:
     def test_as_a_first_promotion_leaves_the_ring_as_empty_as_it_was(
         self, small_world: SmallWorld, forced: Said
     ) -> None:
-        with small_world.rules(small_world.with_canary):
+        with small_world.rules(impatient), small_world.rules(small_world.with_canary):
             said = small_world.ctl("promote", "staging", "canary")
             assert (said.code, said.outcome) == (7, "rolled_back")
             assert "rolled_back_to" not in said.answer
@@ -264,13 +279,28 @@ class TestAReleaseThatIsNeverHealthy:
         assert [entry["release"] for entry in canary["quarantine"]] == [said.answer["release"]]
 
 
+@pytest.mark.promise(11)
+def test_a_release_that_starts_slowly_passes(small: SmallWorld) -> None:
+    assert small.release("slow-start:3").code == 0
+    small.arrange("promote", "dev", "staging")
+    said = small.ctl("promote", "staging", "prod")
+    assert (said.code, said.outcome) == (0, "promoted")
+    assert said.answer["verification"]["unhealthy"] == []
+
+
+def impatient(rules: dict[str, Any]) -> None:
+    """For rings that have no good release to wait for."""
+    rules["limits"]["healthy"] = "3s"
+
+
 def quarantined(world: SmallWorld, ring: str) -> set[str]:
     return {entry["release"] for entry in world.ring(ring).get("quarantine", ())}
 
 
 def remove_image(world: SmallWorld, image: str) -> None:
     """An image of this world goes, with its names and pins."""
-    for pin in world.engine.containers.list(all=True, filters={"label": LABEL_PIN, "ancestor": image}):
+    pinned = {"label": f"{LABEL_PIN}={installation(world.state_dir)}", "ancestor": image}
+    for pin in world.engine.containers.list(all=True, filters=pinned):
         pin.remove()
     world.engine.images.remove(image, force=True)
     with pytest.raises(ImageNotFound):

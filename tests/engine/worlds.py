@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
 import secrets
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,11 +24,13 @@ from typing import Any, TypeVar
 import anyio
 import docker
 import httpx
+import pytest
 import yaml
 from docker.errors import NotFound
 from docker.models.containers import Container
 
 from aither_rings_mcp.domain.composition import LABEL_PIN
+from aither_rings_mcp.entrypoints.cli import create_app
 from aither_rings_mcp.manager.ring_manager import RingManager
 from aither_rings_mcp.wiring import build_manager, installation
 
@@ -34,6 +39,7 @@ REPO = Path(__file__).parents[2]
 RING_CTL = Path(sys.executable).with_name("ring-ctl")
 #: On every image of a small world, so that also the untagged ones of a build are known for ours.
 LABEL_TEST = "aither.rings.test"
+WORKER = "aither_rings_mcp.entrypoints.worker"
 _PROJECT, _SERVICE = "com.docker.compose.project", "com.docker.compose.service"
 #: Below the range that the kernel takes for outgoing connections, which would steal a port while its ring is down.
 _PORTS = (20000, 32000)
@@ -92,18 +98,23 @@ class World:
     def ctl(self, *words: str, limit: float = 100, **env: str) -> Said:
         """Runs `ring-ctl --json` to its end."""
         done = subprocess.run(
-            self._argv(words), env=self._env(env), capture_output=True, text=True, timeout=limit, check=False
+            self._argv(words), env={**os.environ, **env}, capture_output=True, text=True, timeout=limit, check=False
         )
         try:
             return Said(done.returncode, json.loads(done.stdout), done.stderr)
         except ValueError:
             raise AssertionError(f"stdout is not one JSON document: {done.stdout!r}\n{done.stderr}") from None
 
+    def quick(self, *words: str) -> Said:
+        """The same in this process: no interpreter to start, and the worker is one of its own all the same."""
+        stdout, stderr = io.StringIO(), io.StringIO()
+        with redirect_stdout(stdout), redirect_stderr(stderr), pytest.raises(SystemExit) as left:
+            create_app(build_manager)(["--json", "--config", str(self.config), *words])
+        return Said(int(left.value.code or 0), json.loads(stdout.getvalue()), stderr.getvalue())
+
     def start(self, *words: str) -> subprocess.Popen[bytes]:
         """Starts `ring-ctl --json` and leaves it running."""
-        return subprocess.Popen(
-            self._argv(words), env=self._env({}), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
+        return subprocess.Popen(self._argv(words), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     @property
     def manager(self) -> RingManager:
@@ -115,7 +126,7 @@ class World:
         file, env_file = self.by_hand_files(ring)
         argv = ["docker", "compose", "-p", self.projects[ring], "-f", file, "--env-file", env_file]
         argv = [*argv, "up", "-d", "--no-build", "--no-deps", service]
-        done = subprocess.run(argv, env=self._env({}), capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
         assert done.returncode == 0, done.stderr
 
     def by_hand_files(self, ring: str) -> tuple[str, str]:
@@ -127,13 +138,16 @@ class World:
         """Changes the sample app so that it has `fault`, and deploys it to dev."""
         make_change = self.root / "compose/sample/make_change.py"
         subprocess.run([sys.executable, "-B", str(make_change), fault], check=True, capture_output=True)
-        return self.ctl("deploy", "dev")
+        return self.quick("deploy", "dev")
+
+    def arrange(self, *words: str) -> Said:
+        """What a test needs to have happened before its own story begins."""
+        said = self.quick(*words)
+        assert said.code == 0, said
+        return said
 
     def _argv(self, words: tuple[str, ...]) -> list[str]:
         return [str(RING_CTL), "--json", "--config", str(self.config), *words]
-
-    def _env(self, env: Mapping[str, str]) -> dict[str, str]:
-        return {k: v for k, v in os.environ.items() if not k.startswith(("RINGS_", "COMPOSE_", "AITHER_"))} | dict(env)
 
     # -- what is recorded; read in this process, which is quicker than one more `ring-ctl`
 
@@ -191,25 +205,31 @@ class World:
     def everything_running(self) -> dict[str, dict[str, tuple[str, str]]]:
         return {ring: self.what_runs(ring) for ring in self.projects}
 
-    def addresses(self, ring: str) -> set[str]:
-        networks = [n for c in self.containers(ring) for n in c.attrs["NetworkSettings"]["Networks"].values()]
+    def addresses(self, ring: str, service: str | None = None) -> set[str]:
+        """Every address that a ring's containers, or one of them, have on any network."""
+        containers = [c for c in self.containers(ring) if service in (None, c.labels[_SERVICE])]
+        networks = [network for c in containers for network in c.attrs["NetworkSettings"]["Networks"].values()]
         return {network["IPAddress"] for network in networks if network["IPAddress"]}
+
+    def ports(self) -> dict[str, int]:
+        """service -> the port of its container, by rings.yaml."""
+        services = yaml.safe_load(self.config.read_text())["services"]
+        return {name: service["probe"]["port"] for name, service in services.items()}
 
     def http(self, ring: str, service: str, path: str) -> tuple[int, dict[str, Any]]:
         """Asks a service of a ring, at its published port or else at its container's address."""
-        container = self.container(ring, service)
-        settings = container.attrs["NetworkSettings"]
+        settings = self.container(ring, service).attrs["NetworkSettings"]
         bound = next((b[0]["HostPort"] for b in settings["Ports"].values() if b), None)
-        port = yaml.safe_load(self.config.read_text())["services"][service]["probe"]["port"]
         inside = next(iter(settings["Networks"].values()))["IPAddress"]
-        host = f"127.0.0.1:{bound}" if bound else f"{inside}:{port}"
+        host = f"127.0.0.1:{bound}" if bound else f"{inside}:{self.ports()[service]}"
         answer = httpx.get(f"http://{host}{path}", timeout=5, trust_env=False)
         return answer.status_code, answer.json()
 
     def tags(self, service: str) -> dict[str, str]:
         """tag -> image content id, of one service."""
-        images = self.engine.images.list(name=f"{self.app}-{service}")
-        return {tag.rpartition(":")[2]: str(image.id) for image in images for tag in image.tags}
+        ours = f"{self.app}-{service}:"
+        images = self.engine.images.list(name=ours[:-1])
+        return {tag.removeprefix(ours): str(image.id) for image in images for tag in image.tags if tag.startswith(ours)}
 
     # -- other circumstances, for a while
 
@@ -240,10 +260,9 @@ class World:
         self._end_workers()
         pins = [f"{LABEL_PIN}={installation(path)}" for path in (self.state_dir, *more_state)]
         ours = [f"{_PROJECT}={project}" for project in self.projects.values()]
-        for label in (*ours, *pins):
-            for container in self.engine.containers.list(all=True, filters={"label": label}, ignore_removed=True):
-                with suppress(NotFound):
-                    container.remove(force=True, v=True)
+        with ThreadPoolExecutor(8) as several:
+            for container in self._containers((*ours, *pins)):
+                several.submit(_gone, container)
         for label in ours:
             for found in (*self.engine.networks.list(filters={"label": label}), *self._volumes(label)):
                 with suppress(NotFound):
@@ -256,27 +275,37 @@ class World:
         for image in self.engine.images.list(all=True, filters={"label": f"{LABEL_TEST}={self.token}"}):
             with suppress(NotFound):
                 self.engine.images.remove(str(image.id))
-        left = [
-            str(found)
-            for label in (*ours, *pins)
-            for found in (
-                *self.engine.containers.list(all=True, filters={"label": label}, ignore_removed=True),
-                *self.engine.networks.list(filters={"label": label}),
-                *self._volumes(label),
-            )
-        ]
+        left = [str(found) for found in self._containers((*ours, *pins))]
+        left += [str(n) for label in ours for n in self.engine.networks.list(filters={"label": label})]
+        left += [str(volume) for label in ours for volume in self._volumes(label)]
+        left += [str(image) for image in self.engine.images.list(filters={"reference": f"{self.app}-*"})]
         assert not left, f"left behind: {left}"
+
+    def _containers(self, labels: Iterable[str]) -> list[Container]:
+        listed = partial(self.engine.containers.list, all=True, ignore_removed=True)
+        return [container for label in labels for container in listed(filters={"label": label})]
 
     def _volumes(self, label: str) -> list[Any]:
         return self.engine.volumes.list(filters={"label": label})
 
-    def _end_workers(self) -> None:
-        """A worker outlives its door, and so would outlive a failed test."""
+    def processes_with(self, *words: str) -> list[int]:
+        """Processes of this machine that have all these words in their command line."""
+        found: list[int] = []
         for process in Path("/proc").glob("[0-9]*"):
             with suppress(OSError):
-                words = (process / "cmdline").read_text().split("\0")
-                if "aither_rings_mcp.entrypoints.worker" in words and str(self.config) in words:
-                    os.kill(int(process.name), 9)
+                if {*words} <= {*(process / "cmdline").read_text().split("\0")}:
+                    found.append(int(process.name))
+        return found
+
+    def _end_workers(self) -> None:
+        """A worker outlives its door, and so would outlive a failed test."""
+        for worker in self.processes_with(WORKER, str(self.config)):
+            os.kill(worker, signal.SIGKILL)
+
+
+def _gone(container: Container) -> None:
+    with suppress(NotFound):
+        container.remove(force=True, v=True)
 
 
 def copied_sample(folder: Path) -> None:

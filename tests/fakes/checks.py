@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+from aither_rings_mcp.domain.naming import forensic_tag, latest_tag, repository, rollback_tag
+from aither_rings_mcp.domain.policy import kept_releases
+from aither_rings_mcp.domain.rollout import Kind, Phase
+from aither_rings_mcp.manager.outcomes import outcome_of
 from fakes.shop import Shop
 
-from aither_rings_mcp.domain.naming import latest_tag, repository, rollback_tag
-from aither_rings_mcp.domain.policy import kept_releases
-from aither_rings_mcp.domain.rollout import Phase
-from aither_rings_mcp.manager.outcomes import outcome_of
 
-
-def at_rest(shop: Shop) -> None:
+def at_rest(shop: Shop, *, without_preview: bool = True) -> None:
     """Every promise about a shop in which nothing is under way."""
     nothing_is_left_unfinished(shop)
     the_history_tells_each_operation_once(shop)
@@ -18,7 +17,8 @@ def at_rest(shop: Shop) -> None:
         the_record_agrees_with_what_runs(shop, ring)
         tags_point_where_the_record_does(shop, ring)
     pins_hold_every_way_back(shop)
-    assert not shop.machine.of("shop-preview"), "a preview was left behind"
+    evidence_is_of_what_went(shop)
+    assert not without_preview or not shop.machine.of("shop-preview"), "a preview was left behind"
 
 
 def nothing_is_left_unfinished(shop: Shop) -> None:
@@ -60,7 +60,10 @@ def tags_point_where_the_record_does(shop: Shop, ring: str) -> None:
         return
     # in a ring that builds, `latest` is where Compose puts what it built last
     builds = shop.settings.rings[ring].build
-    for release, tag in ((None if builds else record.release, latest_tag(ring)), (record.rollback_release, rollback_tag(ring))):
+    for release, tag in (
+        (None if builds else record.release, latest_tag(ring)),
+        (record.rollback_release, rollback_tag(ring)),
+    ):
         if release:
             for service, image in shop.world.releases.load(release).images.items():
                 assert shop.machine.tags[f"{repository(app, service)}:{tag}"] == image, f"{tag} of {service}"
@@ -74,9 +77,43 @@ def pins_hold_every_way_back(shop: Shop) -> None:
             assert not missing, f"{ring} could not go back to {release}"
 
 
+def evidence_is_of_what_went(shop: Shop) -> None:
+    """A forensic tag is on what was taken away, and never on what took its place."""
+    for op in shop.operations():
+        if op.phase in {Phase.FAILED, Phase.CANCELLED}:
+            continue
+        restored = op.phase in {Phase.ROLLED_BACK, Phase.STUCK} and op.request.kind is not Kind.ROLLBACK
+        went, came = (
+            (op.release.id if op.release else None, op.previous)
+            if restored
+            else (op.previous, op.release and op.release.id)
+        )
+        tag = forensic_tag(op.request.ring, op.created_at)
+        tagged = {ref: image for ref, image in shop.machine.tags.items() if ref.endswith(f":{tag}")}
+        assert op.forensics == (tag if tagged else None)
+        if came and tagged:
+            assert not set(tagged.values()) & set(shop.world.releases.load(came).images.values())
+        if went and came and (restored or op.request.kind is Kind.ROLLBACK):
+            assert tagged, f"{op.id} left no evidence"
+
+
 def images_running(shop: Shop, ring: str = "prod") -> dict[str, str]:
     return {c.service: c.spec.image for c in shop.machine.of(shop.world.project(ring))}
 
 
 def endings(shop: Shop) -> list[Phase]:
     return [op.phase for op in shop.operations()]
+
+
+def everything(shop: Shop) -> dict[str, object]:
+    """All that a refusal must leave as it was."""
+    state_dir = shop.folder / "state"
+    return {
+        "state": shop.world.state.load(),
+        "history": shop.world.history.read(1000),
+        "operations": shop.operations(),
+        "releases": sorted(path.name for path in (state_dir / "releases").glob("*")),
+        "images": dict(shop.machine.images),
+        "tags": dict(shop.machine.tags),
+        "containers": {c.id: (c.project, c.service, c.spec, c.status) for c in shop.machine.containers.values()},
+    }

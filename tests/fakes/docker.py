@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fakes.machine import Container, Machine, Spec
-
 from aither_rings_mcp.domain.composition import LABEL_PIN, LABEL_RELEASE, host_ports, services
+from aither_rings_mcp.domain.errors import ImageMissing
 from aither_rings_mcp.domain.health import ContainerView, ProbeResult
 from aither_rings_mcp.domain.settings import Settings
 from aither_rings_mcp.ports import ComposeConfig, EngineFacts, ImageView, OnLine
+from fakes.machine import Container, Machine, Spec
 
 APP_PORT = 8000
 
@@ -60,6 +60,8 @@ class FakePins:
         for image in sorted(set(images.values())):
             if image in self._machine.pins():
                 continue
+            if self._machine.image(image) is None:
+                raise ImageMissing(f"the image {image} is not on this machine any more", "Deploy again.", image=image)
             labels = ((LABEL_PIN, "here"), (LABEL_RELEASE, release))
             self._machine.create("", f"pin-{image[7:19]}", Spec(image, labels))
 
@@ -156,6 +158,6 @@ def view(container: Container) -> ContainerView:
         image_id=container.spec.image,
         status=container.status,
         restarts=container.restarts,
-        published={APP_PORT: ("127.0.0.1", port) for port in container.spec.ports},
+        published={APP_PORT: ("127.0.0.1", container.spec.ports[0])} if container.spec.ports else {},
         labels=container.labels,
     )

@@ -7,11 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from fakes.clock import FakeClock
-from fakes.power import Power
-
 from aither_rings_mcp.domain.composition import LABEL_PIN
 from aither_rings_mcp.domain.errors import DockerUnavailable, EngineFailure, ImageMissing
+from fakes.clock import FakeClock
+from fakes.power import Power
 
 FaultKind = Literal["ok", "never-healthy", "crash-loop", "late", "refuses-to-start", "refused"]
 
@@ -67,7 +66,11 @@ class Machine:
     #: After how many more effects the engine goes away, and for how many seconds (None: until told otherwise).
     dies_in: int | None = None
     away_for: float | None = None
+    #: Whether its containers stop with it.
+    stops_with_it: bool = False
     away: bool = False
+    #: Whether it was ever away.
+    lost: bool = False
     back_at: float | None = None
     made: int = 0
     power: Power = field(default_factory=Power)
@@ -90,7 +93,9 @@ class Machine:
         if self.dies_in is not None:
             self.dies_in -= 1
             if self.dies_in < 0:
-                self.dies_in, self.away = None, True
+                self.dies_in, self.away, self.lost = None, True, True
+                if self.stops_with_it:
+                    self.reboot()
                 self.back_at = None if self.away_for is None else self.clock.monotonic() + self.away_for
                 self.answer()
         self.power.effect(name)
@@ -147,7 +152,11 @@ class Machine:
 
     def start(self, container: Container) -> None:
         for other in self.containers.values():
-            if other.id != container.id and other.status == "running" and set(other.spec.ports) & set(container.spec.ports):
+            if (
+                other.id != container.id
+                and other.status == "running"
+                and set(other.spec.ports) & set(container.spec.ports)
+            ):
                 raise EngineFailure("port is already allocated", "Fix what the log names, then ask again.")
         if self.misbehaves(container) == "refuses-to-start":
             raise EngineFailure("the container did not start", "Fix what the log names, then ask again.")

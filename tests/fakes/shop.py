@@ -10,11 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
-from fakes.clock import FakeClock
-from fakes.docker import FakeCompose, FakeEngine, FakePins, FakeProber
-from fakes.machine import Fault, Machine
-from fakes.power import Power, PoweredDisk, is_power_cut
-
 from aither_rings_mcp.adapters.claim_files import ClaimFiles
 from aither_rings_mcp.adapters.gate_cache import FileGateCache
 from aither_rings_mcp.adapters.history_file import HistoryFile
@@ -34,9 +29,14 @@ from aither_rings_mcp.manager.gatekeeper import Gatekeeper
 from aither_rings_mcp.manager.ring_manager import RingManager
 from aither_rings_mcp.manager.world import World
 from aither_rings_mcp.ports import Claim, Finding, GateContext
+from fakes.clock import FakeClock
+from fakes.docker import FakeCompose, FakeEngine, FakePins, FakeProber
+from fakes.machine import Fault, Machine
+from fakes.power import Power, PoweredDisk, is_power_cut
 
 T = TypeVar("T")
 ANN = Actor(name="ann")
+EVE = Actor(name="eve")
 BOT = Actor(name="bot", kind="agent", door="mcp")
 
 
@@ -208,6 +208,14 @@ class Shop:
         self.clock.seconds += 10
         return await self.manager.promote("staging", "prod", ANN, **other)
 
+    async def up(self) -> Any:
+        self.clock.seconds += 10
+        return await self.manager.up("prod", ANN)
+
+    async def down(self) -> Any:
+        self.clock.seconds += 10
+        return await self.manager.down("prod", ANN)
+
     async def rollback(self, **other: Any) -> Any:
         self.clock.seconds += 10
         return await self.manager.rollback("prod", ANN, **other)
@@ -230,6 +238,15 @@ class Shop:
         return Snapshot(pickle.dumps(self.machine), self.folder, self.settings)
 
 
-def reopened(snapshot: Snapshot, folder: Path) -> Shop:
-    shutil.copytree(snapshot.folder, folder)
+def reopened(snapshot: Snapshot, folder: Path, *, tampering: bool = False) -> Shop:
+    """The shop anew in `folder`. Where a test writes into files itself (`tampering`), they are copied one by one."""
+    shutil.copytree(snapshot.folder, folder, copy_function=shutil.copyfile if tampering else _copied)
     return Shop(folder, pickle.loads(snapshot.machine), snapshot.settings)
+
+
+def _copied(source: str, target: str) -> None:
+    """Files that are replaced whole may be shared; those that are appended to, or locked, may not."""
+    if source.endswith(".json"):
+        os.link(source, target)
+    else:
+        shutil.copyfile(source, target)

@@ -1,0 +1,86 @@
+"""What is put on images so that people find them and prune spares them: tags, and pins."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from aither_rings_mcp.domain import policy
+from aither_rings_mcp.domain.composition import LABEL_RELEASE
+from aither_rings_mcp.domain.errors import DockerUnavailable, ImageMissing, InvalidArguments, RingError, StateUnreadable
+from aither_rings_mcp.domain.naming import forensic_tag, latest_tag, repository, rollback_tag
+from aither_rings_mcp.domain.rollout import Operation
+from aither_rings_mcp.manager.world import World
+from aither_rings_mcp.ports import OnLine
+
+
+class Marks:
+    """Tags and pins of one world. Putting a mark where it is already changes nothing."""
+
+    def __init__(self, world: World, on_line: OnLine) -> None:
+        self._world = world
+        self._say = on_line
+
+    async def label(self, images: Mapping[str, str], tag: str) -> None:
+        for service, image in sorted(images.items()):
+            await self._world.engine.tag(image, self._reference(service, tag))
+
+    async def forensics(self, op: Operation, going_to: str | None) -> Operation:
+        """Tags what is about to go, so that it can be looked at afterwards. It never stands in the way of going back.
+
+        The tag's name is fixed by the operation. Repeated, this may find the ring torn down, or halfway back:
+        what is of `going_to` already is no evidence.
+        """
+        world, ring = self._world, op.request.ring
+        tag = forensic_tag(ring, op.created_at)
+        try:
+            for container in await world.engine.containers(world.project(ring)):
+                if container.service and container.labels.get(LABEL_RELEASE) != going_to:
+                    await self.label({container.service: container.image_id}, tag)
+        except DockerUnavailable:
+            raise
+        except RingError as error:
+            self._say(f"{tag} not set everywhere: {error.message}")
+        for service in world.settings.services:
+            if await world.engine.image(self._reference(service, tag)):
+                return op.model_copy(update={"forensics": tag})
+        return op
+
+    async def point(self, ring: str) -> None:
+        """Moves the tags for people to where the record points, and pins exactly the images that records need.
+
+        What is gone is said and passed over: what was done is done all the same, and `status` shows the way back.
+        """
+        world = self._world
+        state = world.state.load()
+        record = state.ring(ring)
+        tags = {rollback_tag(ring): record.rollback_release}
+        if not world.is_gate(ring):
+            tags[latest_tag(ring)] = record.release
+        kept: set[str] = set()
+        unreadable = False
+        for name in world.settings.rings:
+            for release_id in policy.kept_releases(state.ring(name)):
+                try:
+                    images = world.releases.load(release_id).images
+                except (InvalidArguments, StateUnreadable) as error:
+                    self._say(error.message)
+                    unreadable = True
+                    continue
+                kept.update(images.values())
+                if name == ring:
+                    await self._mark(release_id, images, [tag for tag, wanted in tags.items() if wanted == release_id])
+        # Nobody can say which images an unreadable release needs, so all stay.
+        if not unreadable:
+            await world.pins.let_go(frozenset(kept))
+
+    async def _mark(self, release: str, images: Mapping[str, str], tags: list[str]) -> None:
+        try:
+            # Again: since they were first held, another ring's rollout may have let go of them.
+            await self._world.pins.hold(images, release)
+            for tag in tags:
+                await self.label(images, tag)
+        except ImageMissing as error:
+            self._say(f"{release}: {error.message}")
+
+    def _reference(self, service: str, tag: str) -> str:
+        return f"{repository(self._world.settings.app, service)}:{tag}"

@@ -1,0 +1,134 @@
+"""What happens before anything that runs is touched: the release is built or found, checked, tagged and pinned."""
+
+from __future__ import annotations
+
+from aither_rings_mcp.domain import policy
+from aither_rings_mcp.domain.composition import image_references
+from aither_rings_mcp.domain.errors import ImageMissing, InvalidTransition, NoRollbackTarget, PlanStale
+from aither_rings_mcp.domain.model import Release
+from aither_rings_mcp.domain.naming import ring_tag
+from aither_rings_mcp.domain.plan import plan_hash, what_changed
+from aither_rings_mcp.domain.rollout import Kind, Operation, Signal, SourceState
+from aither_rings_mcp.manager.gating import needs_approval
+from aither_rings_mcp.manager.marks import Marks
+from aither_rings_mcp.manager.planning import draft_promotion, make_release, run_file
+from aither_rings_mcp.manager.world import World
+from aither_rings_mcp.ports import OnLine
+
+Moved = tuple[Signal, Operation]
+
+
+class Preparation:
+    """The effects of BUILDING and PREPARING."""
+
+    def __init__(self, world: World, on_line: OnLine) -> None:
+        self._world = world
+        self._say = on_line
+        self._marks = Marks(world, on_line)
+
+    async def build(self, op: Operation) -> Moved:
+        built = self._source()
+        await self._world.compose.build(op.request.ring, self._say)
+        if self._source() != built:
+            raise InvalidTransition(
+                "the source was changed while it was being built, so nobody can say what the images are built from",
+                f"Ask again: `ring-ctl deploy {op.request.ring} --build`.",
+            )
+        return Signal.OK, op.model_copy(update={"built": built})
+
+    async def prepare(self, op: Operation) -> Moved:
+        match op.request.kind:
+            case Kind.DEPLOY:
+                return await self._prepare_deploy(op)
+            case Kind.ROLLBACK:
+                return await self._prepare_rollback(op)
+            case _:
+                return await self._prepare_promotion(op)
+
+    async def _prepare_deploy(self, op: Operation) -> Moved:
+        world, ring = self._world, op.request.ring
+        config = await world.compose.render(ring)
+        images: dict[str, str] = {}
+        for name, reference in image_references(config, world.project(ring)).items():
+            view = await world.engine.image(reference)
+            if view is None:
+                raise ImageMissing(
+                    f"the image {reference} of {name} is not here",
+                    f"Run `ring-ctl deploy {ring} --build`, or pull it.",
+                    service=name,
+                )
+            images[name] = view.id
+        source = op.built or self._source()
+        built = Release(
+            id="", ring=ring, commit=source.commit, tag="", source_digest=source.digest,
+            images=images, config_hash="", created_at=world.clock.now(),
+        )  # fmt: skip
+        release = make_release(world, ring, config, images, built)
+        world.releases.save(release, config)
+        run_file(world, release)
+        await self._marks.label(release.images, release.tag)
+        await world.pins.hold(release.images, release.id)
+        return Signal.OK, op.model_copy(update={"release": release})
+
+    async def _prepare_promotion(self, op: Operation) -> Moved:
+        world, request = self._world, op.request
+        draft = await draft_promotion(world, str(request.source), request.ring)
+        if request.plan_id:
+            self._check_plan(op, request.plan_id, draft.release, draft.replaces.release)
+        op = op.model_copy(update={"release": draft.release})
+        if world.is_gate(request.ring):
+            await self._marks.label(draft.release.images, ring_tag(request.ring, draft.release.commit))
+            await world.pins.hold(draft.release.images, draft.release.id)
+            return Signal.TAGGED, op
+        await self._check_way_back(op)
+        world.releases.save(draft.release, draft.config)
+        run_file(world, draft.release)
+        await self._marks.label(draft.release.images, draft.release.tag)
+        await world.pins.hold(draft.release.images, draft.release.id)
+        path = policy.known_path(world.settings, str(request.source), request.ring)
+        if request.plan_id and not request.override and needs_approval(path):
+            world.plans.use(world.plans.load(request.plan_id), op.id)
+        return Signal.OK, op
+
+    async def _prepare_rollback(self, op: Operation) -> Moved:
+        world, request = self._world, op.request
+        record = world.state.load().ring(request.ring)
+        choice = policy.rollback_choice(record, request.ring, request.tag, request.release)
+        release = world.releases.load(choice.release)
+        for name, image in sorted(release.images.items()):
+            if await world.engine.image(image) is None:
+                raise ImageMissing(
+                    f"the image of {name} in {release.id} is gone", "Roll back to another release (`ring-ctl status`)."
+                )
+        run_file(world, release)
+        await world.pins.hold(release.images, release.id)
+        return Signal.OK, await self._marks.forensics(op.model_copy(update={"release": release}), release.id)
+
+    def _source(self) -> SourceState:
+        return SourceState(commit=self._world.source.commit(), digest=self._world.source.digest())
+
+    def _check_plan(self, op: Operation, plan_id: str, release: Release, replaces: str | None) -> None:
+        plan = self._world.plans.load(plan_id)
+        fresh = plan_hash(str(op.request.source), op.request.ring, release.id, release.images, replaces)
+        reasons = what_changed(plan, fresh, release.id, replaces, release.images)
+        if reasons:
+            raise PlanStale(
+                f"plan {plan.id} no longer fits: {'; '.join(reasons)}",
+                f"Make a new one: `ring-ctl plan {plan.source} {plan.target}`.",
+                changed=list(reasons),
+            )
+
+    async def _check_way_back(self, op: Operation) -> None:
+        """A promotion that would leave no way back is refused before anything changes."""
+        world = self._world
+        record = world.state.load().ring(op.request.ring)
+        if record.release is None:
+            return
+        current = world.releases.load(record.release)
+        run_file(world, current)
+        for name, image in sorted(current.images.items()):
+            if await world.engine.image(image) is None:
+                raise NoRollbackTarget(
+                    f"{op.request.ring} could not go back: the image of {name} in {current.id} is gone",
+                    f"Deploy or promote {current.tag} again first, or take the ring down.",
+                )
