@@ -13,7 +13,7 @@ from pydantic import AliasChoices, AwareDatetime, BaseModel, ConfigDict, Field
 class Value(BaseModel):
     """A frozen value; an unknown field is an error, so that a newer file is never half-understood."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
 #: `from` is a word of Python's: named `from_` in code, `from` in every document.

@@ -2,31 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from aither_rings_mcp.domain.naming import forensic_tag, latest_tag, repository, rollback_tag
 from aither_rings_mcp.domain.policy import kept_releases
-from aither_rings_mcp.domain.rollout import Kind, Phase
+from aither_rings_mcp.domain.rollout import Kind, Operation, Phase
 from aither_rings_mcp.manager.outcomes import outcome_of
 from fakes.shop import Shop
 
 
 def at_rest(shop: Shop, *, without_preview: bool = True) -> None:
     """Every promise about a shop in which nothing is under way."""
-    nothing_is_left_unfinished(shop)
-    the_history_tells_each_operation_once(shop)
+    operations = shop.operations()
+    nothing_is_left_unfinished(shop, operations)
+    the_history_tells_each_operation_once(shop, operations)
     for ring in shop.settings.runtime_rings:
         the_record_agrees_with_what_runs(shop, ring)
         tags_point_where_the_record_does(shop, ring)
     pins_hold_every_way_back(shop)
-    evidence_is_of_what_went(shop)
+    evidence_is_of_what_went(shop, operations)
     assert not without_preview or not shop.machine.of("shop-preview"), "a preview was left behind"
 
 
-def nothing_is_left_unfinished(shop: Shop) -> None:
-    assert not [f"{op.id}: {op.phase}" for op in shop.operations() if not op.final]
+def nothing_is_left_unfinished(shop: Shop, operations: Sequence[Operation]) -> None:
+    assert not [f"{op.id}: {op.phase}" for op in operations if not op.final]
     assert not [ring for ring in shop.settings.rings if shop.world.claims.holder(ring)]
 
 
-def the_history_tells_each_operation_once(shop: Shop) -> None:
+def the_history_tells_each_operation_once(shop: Shop, operations: Sequence[Operation]) -> None:
     _, _, broken_at, torn = shop.world.history.verify()
     assert broken_at is None
     assert not torn
@@ -34,9 +37,8 @@ def the_history_tells_each_operation_once(shop: Shop) -> None:
     assert following is None
     rollouts = {event.operation: event for event in told if event.event != "approval"}
     assert len(rollouts) == len([event for event in told if event.event != "approval"]), "an operation is told twice"
-    operations = {op.id: op for op in shop.operations()}
-    assert rollouts.keys() == operations.keys()
-    for op in operations.values():
+    assert rollouts.keys() == {op.id for op in operations}
+    for op in operations:
         assert rollouts[op.id].outcome == outcome_of(op, gate=shop.world.is_gate(op.request.ring))
 
 
@@ -77,9 +79,9 @@ def pins_hold_every_way_back(shop: Shop) -> None:
             assert not missing, f"{ring} could not go back to {release}"
 
 
-def evidence_is_of_what_went(shop: Shop) -> None:
+def evidence_is_of_what_went(shop: Shop, operations: Sequence[Operation]) -> None:
     """A forensic tag is on what was taken away, and never on what took its place."""
-    for op in shop.operations():
+    for op in operations:
         if op.phase in {Phase.FAILED, Phase.CANCELLED}:
             continue
         restored = op.phase in {Phase.ROLLED_BACK, Phase.STUCK} and op.request.kind is not Kind.ROLLBACK
@@ -99,10 +101,6 @@ def evidence_is_of_what_went(shop: Shop) -> None:
 
 def images_running(shop: Shop, ring: str = "prod") -> dict[str, str]:
     return {c.service: c.spec.image for c in shop.machine.of(shop.world.project(ring))}
-
-
-def endings(shop: Shop) -> list[Phase]:
-    return [op.phase for op in shop.operations()]
 
 
 def everything(shop: Shop) -> dict[str, object]:

@@ -137,10 +137,10 @@ class Shop:
     def boot(self, cut_at: int | None = None, *, names_survive: bool = True) -> None:
         """New processes on what is left of disk and machine; the old ones are gone with all they held."""
         if hasattr(self, "hands"):
-            self.hands.die()
+            self.close()
         self.clock, self.hands, self.power = self.machine.clock, Hands(), Power(cut_at)
         self.machine.power = self.power
-        disk = PoweredDisk(self.power, names_survive)
+        self._disk = disk = PoweredDisk(self.power, names_survive)
         state_dir = self.folder / "state"
         self.world = World(
             settings=self.settings,
@@ -168,6 +168,10 @@ class Shop:
         )
         self.manager = RingManager(self.world)
         self.clock.meanwhile = self._meanwhile
+
+    def close(self) -> None:
+        self.hands.die()
+        self._disk.close()
 
     async def _meanwhile(self) -> None:
         if not self.hands.held:

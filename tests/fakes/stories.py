@@ -157,11 +157,18 @@ ROLLBACKS = (
         two_in_prod(Fault("refuses-to-start")),
         lambda shop: shop.rollback(),
         "stuck",
+        like="roll back to one that turned bad",
     ),
 )
 DEPLOYS = (
     Story("deploy a good release", two_in_prod(), deployed(), "done"),
-    Story("deploy one that is never healthy", two_in_prod(), deployed(Fault("never-healthy", DEV)), "done"),
+    Story(
+        "deploy one that is never healthy",
+        two_in_prod(),
+        deployed(Fault("never-healthy", DEV)),
+        "done",
+        like="deploy a good release",
+    ),
     Story("deploy one that does not start", two_in_prod(), deployed(Fault("refuses-to-start", DEV)), "rolled_back"),
 )
 LIFECYCLE = (

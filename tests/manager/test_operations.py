@@ -155,6 +155,18 @@ async def test_evidence_is_not_overwritten_with_what_came_after_it(busy_shop: Sh
     at_rest(busy_shop)
 
 
+@pytest.mark.promise(6)
+async def test_two_doors_that_both_found_the_ring_free_do_not_step_over_an_interrupted_operation(
+    busy_shop: Shop,
+) -> None:
+    left = await interrupted_in(busy_shop, Phase.SWITCHING, busy_shop.promote())
+    request = left.request.model_copy(update={"reason": "another one"})
+    with pytest.raises(RingBusy, match="was interrupted while switching"):
+        busy_shop.manager._operations.start(request, BOT)  # pyright: ignore[reportPrivateUsage]
+    await busy_shop.recover()
+    at_rest(busy_shop)
+
+
 async def test_who_watches_an_operation_that_was_interrupted_is_told_so(busy_shop: Shop) -> None:
     left = await interrupted_in(busy_shop, Phase.SWITCHING, busy_shop.promote())
     seen = await busy_shop.manager.operation(left.id, wait_s=None)
