@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aither_rings_mcp.domain.composition import essence, fingerprint, host_ports, image_references, runnable, services
-from aither_rings_mcp.domain.errors import ImageMissing, InvalidTransition, PlanExpired
+from aither_rings_mcp.domain.errors import ImageMissing, InvalidTransition, PlanExpired, PlanStale
 from aither_rings_mcp.domain.model import Candidate, Release, RingRecord
 from aither_rings_mcp.domain.naming import release_id, ring_tag
+from aither_rings_mcp.domain.plan import Plan, plan_hash, what_changed
 from aither_rings_mcp.manager.world import World
 from aither_rings_mcp.ports import ComposeConfig
 
@@ -108,6 +109,18 @@ def make_release(world: World, ring: str, config: ComposeConfig, images: dict[st
         created_at=world.clock.now(),
         built_from=tested.id if tested.ring != ring else None,
     )
+
+
+def check_fits(plan: Plan, draft: Draft) -> None:
+    """Refuses a plan that no longer says what would happen, and tells what changed since."""
+    replaces = draft.replaces.release
+    fresh = plan_hash(plan.source, plan.target, draft.release.id, draft.release.images, replaces)
+    if reasons := what_changed(plan, fresh, draft.release.id, replaces, draft.release.images):
+        raise PlanStale(
+            f"plan {plan.id} no longer fits: {'; '.join(reasons)}",
+            f"Make a new one: `ring-ctl plan {plan.source} {plan.target}`.",
+            changed=list(reasons),
+        )
 
 
 def ports_of(draft: Draft) -> tuple[str, ...]:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from aither_rings_mcp.domain import policy
 from aither_rings_mcp.domain.composition import image_references
-from aither_rings_mcp.domain.errors import ImageMissing, InvalidTransition, NoRollbackTarget, PlanStale
+from aither_rings_mcp.domain.errors import ImageMissing, InvalidTransition, NoRollbackTarget
 from aither_rings_mcp.domain.model import Release
 from aither_rings_mcp.domain.naming import ring_tag
-from aither_rings_mcp.domain.plan import plan_hash, what_changed
 from aither_rings_mcp.domain.rollout import Kind, Operation, Signal, SourceState
 from aither_rings_mcp.manager.gating import needs_approval
 from aither_rings_mcp.manager.marks import Marks
-from aither_rings_mcp.manager.planning import draft_promotion, make_release, run_file
+from aither_rings_mcp.manager.planning import check_fits, draft_promotion, make_release, run_file
 from aither_rings_mcp.manager.world import World
 from aither_rings_mcp.ports import OnLine
 
@@ -74,7 +73,7 @@ class Preparation:
         world, request = self._world, op.request
         draft = await draft_promotion(world, str(request.source), request.ring)
         if request.plan_id:
-            self._check_plan(op, request.plan_id, draft.release, draft.replaces.release)
+            check_fits(world.plans.load(request.plan_id), draft)
         op = op.model_copy(update={"release": draft.release})
         if world.is_gate(request.ring):
             await self._marks.label(draft.release.images, ring_tag(request.ring, draft.release.commit))
@@ -106,17 +105,6 @@ class Preparation:
 
     def _source(self) -> SourceState:
         return SourceState(commit=self._world.source.commit(), digest=self._world.source.digest())
-
-    def _check_plan(self, op: Operation, plan_id: str, release: Release, replaces: str | None) -> None:
-        plan = self._world.plans.load(plan_id)
-        fresh = plan_hash(str(op.request.source), op.request.ring, release.id, release.images, replaces)
-        reasons = what_changed(plan, fresh, release.id, replaces, release.images)
-        if reasons:
-            raise PlanStale(
-                f"plan {plan.id} no longer fits: {'; '.join(reasons)}",
-                f"Make a new one: `ring-ctl plan {plan.source} {plan.target}`.",
-                changed=list(reasons),
-            )
 
     async def _check_way_back(self, op: Operation) -> None:
         """A promotion that would leave no way back is refused before anything changes."""

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-import secrets
 from collections.abc import Sequence
 from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import cast
 
 import anyio
@@ -14,8 +13,6 @@ import anyio
 from aither_rings_mcp.domain import policy
 from aither_rings_mcp.domain.answers import (
     ApprovalAnswer,
-    ApprovalView,
-    BlastRadius,
     CancelAnswer,
     DeployAnswer,
     DoctorAnswer,
@@ -34,17 +31,18 @@ from aither_rings_mcp.domain.answers import (
     StatusAnswer,
     VerifyAnswer,
 )
-from aither_rings_mcp.domain.errors import InvalidArguments, InvalidTransition, PlanExpired, PlanStale
-from aither_rings_mcp.domain.model import Actor, Event, Override
-from aither_rings_mcp.domain.plan import Plan, changes, plan_hash, what_changed
+from aither_rings_mcp.domain.errors import InvalidArguments, InvalidTransition
+from aither_rings_mcp.domain.model import Actor, Override
+from aither_rings_mcp.domain.plan import Plan
 from aither_rings_mcp.domain.rollout import BEFORE_EFFECT, Kind, Phase, Request
 from aither_rings_mcp.domain.settings import Path, Settings
 from aither_rings_mcp.domain.verdict import GateResult, blocking
 from aither_rings_mcp.manager import doctor, outcomes, views
 from aither_rings_mcp.manager.executor import Executor
-from aither_rings_mcp.manager.gating import examine, needs_approval
+from aither_rings_mcp.manager.gating import examine
 from aither_rings_mcp.manager.operations import Operations, Watch
-from aither_rings_mcp.manager.planning import Draft, draft_promotion, ports_of
+from aither_rings_mcp.manager.plan_book import PlanBook
+from aither_rings_mcp.manager.planning import Draft, draft_promotion
 from aither_rings_mcp.manager.world import BACKBONE, World
 
 
@@ -54,6 +52,7 @@ class RingManager:
     def __init__(self, world: World) -> None:
         self._world = world
         self._operations = Operations(world)
+        self._plans = PlanBook(world)
 
     @property
     def settings(self) -> Settings:
@@ -103,7 +102,7 @@ class RingManager:
         """What promoting would change, bound to a plan that can be applied until it expires."""
         policy.known_path(self.settings, source, target)
         draft = await draft_promotion(self._world, source, target)
-        return self._plan_answer(draft, self._mint(draft, source, target, actor))
+        return self._plans.shown(draft, self._plans.mint(draft, source, target, actor))
 
     async def gates(self, source: str, target: str, actor: Actor, watch: Watch | None = None) -> GatesAnswer:
         """Only the gates of a path, against what would be promoted now. Changes nothing."""
@@ -111,7 +110,7 @@ class RingManager:
         # A promotion's gates may be using the preview right now.
         self._operations.check_free(target)
         draft = await draft_promotion(self._world, source, target)
-        plan = self._mint(draft, source, target, actor)
+        plan = self._plans.mint(draft, source, target, actor)
         results = await self._gates_watched(path, draft, plan, watch)
         stopped = blocking(results)
         return GatesAnswer(
@@ -128,39 +127,7 @@ class RingManager:
 
     async def answer_plan(self, plan_id: str, approved: bool, actor: Actor, note: str | None = None) -> ApprovalAnswer:
         """A person's yes or no to exactly one plan; told to the history."""
-        world = self._world
-        plan, now = world.plans.load(plan_id), world.clock.now()
-        world.plans.answer(plan, approved, actor, note, now)
-        decision = "approved" if approved else "rejected"
-        world.history.append(
-            Event(
-                at=now,
-                ring=plan.target,
-                event="approval",
-                outcome=decision,
-                operation=plan.id,
-                to=plan.release,
-                actor=str(actor),
-                reason=note,
-            )
-        )
-        return ApprovalAnswer(
-            ok=True,
-            summary=f"Plan {plan.id} ({plan.source} -> {plan.target}, {plan.release}) is {decision}.",
-            next_actions=(
-                NextAction(
-                    tool="ring_promote",
-                    arguments={"source": plan.source, "target": plan.target, "plan_id": plan.id},
-                    why="apply the approved plan",
-                ),
-            )
-            if approved
-            else (),
-            as_of=now,
-            plan_id=plan.id,
-            decision=decision,
-            by=str(actor),
-        )
+        return self._plans.answered(plan_id, approved, actor, note)
 
     # -- acting
 
@@ -191,7 +158,11 @@ class RingManager:
         if draft.replaces.stuck:
             raise outcomes.stuck_error(target, draft.replaces.stuck)
         policy.check_not_quarantined(draft.replaces, target, draft.release.id, override)
-        plan = self._fitting(plan_id, draft, source, target) if plan_id else self._mint(draft, source, target, actor)
+        plan = (
+            self._plans.fitting(plan_id, draft, source, target)
+            if plan_id
+            else self._plans.mint(draft, source, target, actor)
+        )
         unchanged = draft.replaces.release == draft.release.id and draft.replaces.running
         if dry_run or unchanged:
             return PromoteAnswer(
@@ -203,7 +174,7 @@ class RingManager:
                 as_of=world.clock.now(),
                 outcome="noop" if unchanged else "dry_run",
                 release=draft.release.id,
-                plan=self._plan_answer(draft, plan) if dry_run else None,
+                plan=self._plans.shown(draft, plan) if dry_run else None,
             )
         request = asked.model_copy(update={"plan_id": plan.id})
         op = self._operations.start(request, actor, idempotency_key)
@@ -385,93 +356,4 @@ class RingManager:
     def _rollback_noop(self, ring: str, release: str | None, said: str) -> RollbackAnswer:
         return RollbackAnswer(
             ok=True, summary=said, as_of=self._world.clock.now(), outcome="noop", release=release, to=release
-        )
-
-    def _mint(self, draft: Draft, source: str, target: str, actor: Actor) -> Plan:
-        now = self._world.clock.now()
-        replaces = draft.replaces.release
-        plan = Plan(
-            id=f"plan-{secrets.token_hex(4)}",
-            hash=plan_hash(source, target, draft.release.id, draft.release.images, replaces),
-            source=source,
-            target=target,
-            release=draft.release.id,
-            images=draft.release.images,
-            replaces=replaces,
-            created_at=now,
-            expires_at=now + timedelta(seconds=self._plan_life(source, target)),
-            by=actor,
-        )
-        self._world.plans.save(plan)
-        return plan
-
-    def _plan_life(self, source: str, target: str) -> float:
-        """A plan that waits for a person has to live as long as the answer may take."""
-        limits = self.settings.limits
-        waits = needs_approval(policy.known_path(self.settings, source, target))
-        return max(limits.plan, limits.approval) if waits else limits.plan
-
-    def _fitting(self, plan_id: str, draft: Draft, source: str, target: str) -> Plan:
-        """The named plan, if it is for this path, in time, and still says what would happen."""
-        plan = self._world.plans.load(plan_id)
-        if (plan.source, plan.target) != (source, target):
-            raise InvalidArguments(
-                f"plan {plan.id} is for {plan.source} -> {plan.target}", f"Make one: `ring-ctl plan {source} {target}`."
-            )
-        if self._world.clock.now() >= plan.expires_at:
-            raise PlanExpired(
-                f"plan {plan.id} expired at {plan.expires_at:%Y-%m-%d %H:%M:%SZ}",
-                f"Make a new one: `ring-ctl plan {source} {target}`.",
-            )
-        replaces = draft.replaces.release
-        fresh = plan_hash(source, target, draft.release.id, draft.release.images, replaces)
-        if reasons := what_changed(plan, fresh, draft.release.id, replaces, draft.release.images):
-            raise PlanStale(
-                f"plan {plan.id} no longer fits: {'; '.join(reasons)}",
-                f"Make a new one: `ring-ctl plan {source} {target}`.",
-                changed=list(reasons),
-            )
-        return plan
-
-    def _plan_answer(self, draft: Draft, plan: Plan) -> PlanAnswer:
-        world, target = self._world, plan.target
-        path = policy.known_path(self.settings, plan.source, target)
-        gate = world.is_gate(target)
-        now_running = draft.replaces.release
-        before = world.releases.load(now_running).images if now_running else dict[str, str]()
-        rows = changes(before, draft.release.images, gate)
-        warnings = list(draft.warnings)
-        if not gate and now_running is None:
-            warnings.append(f"{target} runs nothing yet: there is no release to go back to")
-        asks = needs_approval(path)
-        return PlanAnswer(
-            ok=True,
-            summary=f"{plan.source} -> {target}: {len(rows)} services "
-            + ("tagged as candidate, nothing restarts." if gate else f"come to run {draft.release.tag}."),
-            next_actions=(
-                NextAction(
-                    tool="ring_promote",
-                    arguments={"source": plan.source, "target": target, "plan_id": plan.id},
-                    why="apply exactly this plan",
-                ),
-            ),
-            as_of=world.clock.now(),
-            plan_id=plan.id,
-            plan_hash=plan.hash,
-            expires_at=plan.expires_at,
-            source=plan.source,
-            target=target,
-            release=draft.release.id,
-            changes=rows,
-            gates=tuple(spec.label + ("" if spec.blocking else " (optional)") for spec in path.gates),
-            strategy="tag" if gate else self.settings.rings[target].strategy,
-            blast_radius=BlastRadius(
-                services=0 if gate else len(rows),
-                critical=() if gate else tuple(row.service for row in rows if row.service in self.settings.critical),
-                ports=() if gate else ports_of(draft),
-                downtime="none: nothing restarts" if gate else "each service restarts once; seconds without an answer",
-            ),
-            approval=ApprovalView(required=asks, ways=outcomes.approval_ways(plan.id) if asks else ()),
-            rollback_to=None if gate else now_running,
-            warnings=tuple(warnings),
         )
