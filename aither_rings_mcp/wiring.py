@@ -77,13 +77,18 @@ def installation(state_dir: Path) -> str:
     return digest(str(state_dir.resolve()))[:8]
 
 
-def build_manager(given: Path | None = None) -> RingManager:
-    """A manager on the real world, for the rings.yaml given. Raises `config_invalid` with every fault."""
+def build_manager(given: Path | None = None, claim_fd: int | None = None) -> RingManager:
+    """A manager on the real world, for the rings.yaml given. Raises `config_invalid` with every fault.
+
+    `claim_fd` is the lock that a worker inherited. Its Compose calls hold it too: after the worker was killed the
+    ring is not free before Compose has ended, so that nobody carries on beside it.
+    """
     path = config_path(given)
     gates = GateTypes()
     loaded = load(path, GateOptions(gates))
     settings, state_dir = loaded.settings, loaded.state_dir
     clock, commands, engine = SystemClock(), HostCommands(), DockerEngine()
+    held = () if claim_fd is None else (claim_fd,)
     operations = state_dir / "operations"
     return RingManager(
         World(
@@ -93,7 +98,7 @@ def build_manager(given: Path | None = None) -> RingManager:
             commands=commands,
             engine=engine,
             pins=PinContainers(engine, installation(state_dir)),
-            compose=DockerCompose(settings, loaded.root, commands, engine),
+            compose=DockerCompose(settings, loaded.root, HostCommands(held=held), engine),
             prober=NetworkProber(settings.limits.probe),
             state=StateFile(state_dir),
             history=HistoryFile(state_dir, clock),

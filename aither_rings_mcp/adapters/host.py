@@ -60,12 +60,14 @@ class HostCommands:
 
     At the limit, on cancellation, and also when the child itself ended, what is left of its group gets
     SIGTERM and after `grace` seconds SIGKILL. Only a process that made a session of its own escapes.
-    `keep` is the most bytes of output that stay in memory; the log gets all of it.
+    `keep` is the most bytes of output that stay in memory; the log gets all of it. `held` are open files that the
+    children hold on to as well: a lock among them is not free before the last child is gone.
     """
 
-    def __init__(self, keep: int = 64 * 1024, grace: float = 3.0) -> None:
+    def __init__(self, keep: int = 64 * 1024, grace: float = 3.0, held: Sequence[int] = ()) -> None:
         self._keep = keep
         self._grace = grace
+        self._held = tuple(held)
 
     async def run(
         self,
@@ -87,7 +89,7 @@ class HostCommands:
                 try:
                     process = await anyio.open_process(
                         list(argv), stdin=DEVNULL, stdout=theirs, stderr=STDOUT,
-                        cwd=cwd, env=_environment(env), start_new_session=True,
+                        cwd=cwd, env=_environment(env), start_new_session=True, pass_fds=self._held,
                     )  # fmt: skip
                 except OSError as error:
                     return sink.refused(argv[0], cwd, error)

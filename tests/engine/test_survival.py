@@ -72,7 +72,8 @@ def test_a_killed_worker_leaves_an_operation_that_recover_carries_on(small: Smal
     operation = small.operation_in("prod", phase)["id"]
     small.kill_worker(operation)
     assert door.wait(20) != 0
-
+    # a killed worker's Compose goes on to its end and keeps the claim until then: nobody carries on beside it
+    assert not small.processes_with("--project-name", small.projects["prod"])
     assert small.ctl("operation", operation).answer["status"] == "interrupted"
     status = small.ctl("status", "prod")
     assert status.answer["ok"] is False

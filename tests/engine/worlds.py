@@ -271,7 +271,8 @@ class World:
             # by name: an image that somebody else has a name for stays theirs
             for tag in image.tags:
                 if tag.startswith(f"{self.app}-"):
-                    self.engine.images.remove(tag)
+                    with suppress(NotFound):
+                        self.engine.images.remove(tag)
         for image in self.engine.images.list(all=True, filters={"label": f"{LABEL_TEST}={self.token}"}):
             with suppress(NotFound):
                 self.engine.images.remove(str(image.id))
@@ -298,9 +299,12 @@ class World:
         return found
 
     def _end_workers(self) -> None:
-        """A worker outlives its door, and so would outlive a failed test."""
-        for worker in self.processes_with(WORKER, str(self.config)):
-            os.kill(worker, signal.SIGKILL)
+        """A worker outlives its door, and Compose a killed worker: both would outlive a failed test."""
+        ours = [(WORKER, str(self.config)), *(("--project-name", project) for project in self.projects.values())]
+        for words in ours:
+            for process in self.processes_with(*words):
+                with suppress(ProcessLookupError):
+                    os.kill(process, signal.SIGKILL)
 
 
 def _gone(container: Container) -> None:
