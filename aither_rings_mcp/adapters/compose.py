@@ -113,17 +113,18 @@ class DockerCompose:
 
     async def _perform(self, argv: list[str], cwd: Path, limit: float, what: str, on_line: OnLine) -> None:
         done = await self._commands.run(argv, cwd=cwd, env={}, limit=limit, on_line=on_line)
+        if done.code == 0 and not done.timed_out:
+            return
+        # A dead engine is another matter than an engine that says no: ask it.
+        await self._engine.facts()
         if done.timed_out:
             raise EngineFailure(
                 f"{what} did not end within {limit:.0f} s: {_last_lines(done)}",
                 "Look at the operation's log; raise the limit in rings.yaml if it needs longer.",
             )
-        if done.code != 0:
-            # A dead engine is another matter than an engine that says no: ask it.
-            await self._engine.facts()
-            raise EngineFailure(
-                f"{what} failed: {_last_lines(done)}", "Fix what the log names, then ask again.", log_tail=_tail(done)
-            )
+        raise EngineFailure(
+            f"{what} failed: {_last_lines(done)}", "Fix what the log names, then ask again.", log_tail=_tail(done)
+        )
 
 
 def _tail(done: Completed) -> list[str]:

@@ -57,7 +57,8 @@ class Preparation:
                     service=name,
                 )
             images[name] = view.id
-        source = op.built or self._source()
+        # Images that were not built now may be of any tree: nobody can say that it is today's.
+        source = op.built or SourceState(commit=world.source.commit(), digest="")
         built = Release(
             id="", ring=ring, commit=source.commit, tag="", source_digest=source.digest,
             images=images, config_hash="", created_at=world.clock.now(),
