@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from aither_rings_mcp.ports import Commands, Completed, ComposeConfig, Engine, O
 
 #: Compose looks for a compose.yaml in the working directory and above; the root has none of ours.
 _NOWHERE = Path("/")
+_INTERIM = re.compile(r"[0-9a-f]{12}_")
 
 
 def project_argv(
@@ -55,6 +57,14 @@ def down_argv(project: str, volumes: bool) -> list[str]:
     return [*argv, "--volumes"] if volumes else argv
 
 
+def is_interim(name: str, project: str) -> bool:
+    """Whether a container has the name that Compose gives it until the one it replaces is gone: `<old id>_<name>`.
+
+    One that still has it was left by an `up` that was cut off, and the next `up` would stumble over it.
+    """
+    return bool(_INTERIM.match(name)) and not name.startswith(project)
+
+
 class DockerCompose:
     """Runs Compose for the rings of one rings.yaml."""
 
@@ -83,14 +93,26 @@ class DockerCompose:
         )
 
     async def up(self, project: str, file: Path, on_line: OnLine) -> None:
+        """May be repeated, also after one that was cut off."""
+        if any(is_interim(container.name, project) for container in await self._engine.containers(project)):
+            on_line(f"{project} was left half-way between two releases: down first")
+            await self.down(project, on_line)
         await self._perform(
             up_argv(run_argv(project, file)), _NOWHERE, self._settings.limits.up, f"starting {project}", on_line
         )
 
     async def down(self, project: str, on_line: OnLine, *, volumes: bool = False) -> None:
-        await self._perform(
-            down_argv(project, volumes), _NOWHERE, self._settings.limits.down, f"stopping {project}", on_line
-        )
+        """Ends well once no container is left. A network may stay: somebody's container is on it, or the engine
+        counts endpoints that are gone (seen on 20.10 under load). That must not stand in the way of going back.
+        """
+        try:
+            await self._perform(
+                down_argv(project, volumes), _NOWHERE, self._settings.limits.down, f"stopping {project}", on_line
+            )
+        except EngineFailure as error:
+            if await self._engine.containers(project):
+                raise
+            on_line(f"no container of {project} is left; {error.message}")
 
     async def up_backbone(self, on_line: OnLine) -> None:
         await self._perform(

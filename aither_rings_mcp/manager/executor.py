@@ -39,6 +39,8 @@ class Executor:
 
     async def run(self, op: Operation) -> Operation:
         """Drives `op` to a final phase; returns it unfinished only if trouble outlasts `limits.engine`."""
+        if op.phase is Phase.SWITCHING:
+            await self._steps.clear_halfway(op)
         while not op.final:
             try:
                 op = await self._onward(op)

@@ -18,6 +18,7 @@ from aither_rings_mcp.domain.answers import (
 from aither_rings_mcp.domain.errors import RingError, RingStuck, from_record
 from aither_rings_mcp.domain.rollout import Kind, Operation, Phase
 from aither_rings_mcp.domain.verdict import blocking
+from aither_rings_mcp.manager.world import BACKBONE
 
 _DONE = {
     Kind.DEPLOY: "deployed",
@@ -82,7 +83,7 @@ def answer(op: Operation, *, gate: bool, now: datetime, interrupted: bool = Fals
         "as_of": now,
         "outcome": outcome,
         "summary": summary(op, outcome, interrupted),
-        "next_actions": next_actions(op, outcome),
+        "next_actions": () if interrupted else next_actions(op, outcome),
     }
     back_to = op.previous if op.phase is Phase.ROLLED_BACK else None
     match op.request.kind:
@@ -169,6 +170,8 @@ def summary(op: Operation, outcome: str, interrupted: bool = False) -> str:
 
 def next_actions(op: Operation, outcome: str) -> tuple[NextAction, ...]:
     ring = op.request.ring
+    if ring == BACKBONE:
+        return ()
     look = NextAction(tool="ring_health", arguments={"ring": ring}, why="see each service's state")
     match outcome:
         case "running":
@@ -186,7 +189,7 @@ def next_actions(op: Operation, outcome: str) -> tuple[NextAction, ...]:
                 NextAction(
                     tool="ring_operation",
                     arguments={"operation_id": op.id, "include_log": True},
-                    why="read the gates' full log",
+                    why="read what the gates wrote",
                 ),
             )
         case "rolled_back" if op.request.kind is not Kind.ROLLBACK:

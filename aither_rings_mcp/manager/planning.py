@@ -98,11 +98,14 @@ async def _for_target(world: World, target: str, tested: Release, replaces: Ring
 def make_release(world: World, ring: str, config: ComposeConfig, images: dict[str, str], tested: Release) -> Release:
     """The release that `images` under `config` are; its id depends on nothing else."""
     config_hash = fingerprint(essence(config))
+    id_ = release_id(images, config_hash)
+    # without sources to name it by, a release is named by what is in it
+    commit = tested.commit if tested.commit.strip("0") else id_.removeprefix("r-")
     return Release(
-        id=release_id(images, config_hash),
+        id=id_,
         ring=ring,
-        commit=tested.commit,
-        tag=ring_tag(ring, tested.commit),
+        commit=commit,
+        tag=ring_tag(ring, commit),
         source_digest=tested.source_digest,
         images=images,
         config_hash=config_hash,

@@ -102,6 +102,7 @@ class RingManager:
         """What promoting would change, bound to a plan that can be applied until it expires."""
         policy.known_path(self.settings, source, target)
         draft = await draft_promotion(self._world, source, target)
+        policy.check_not_quarantined(draft.replaces, target, draft.release.id, None)
         return self._plans.shown(draft, self._plans.mint(draft, source, target, actor))
 
     async def gates(self, source: str, target: str, actor: Actor, watch: Watch | None = None) -> GatesAnswer:

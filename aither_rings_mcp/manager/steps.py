@@ -16,7 +16,7 @@ from aither_rings_mcp.domain.model import Candidate, Override, Release, RingReco
 from aither_rings_mcp.domain.naming import ring_tag
 from aither_rings_mcp.domain.rollout import Failure, Kind, Operation, Phase, Signal
 from aither_rings_mcp.domain.settings import Unhealthy
-from aither_rings_mcp.domain.verdict import blocking
+from aither_rings_mcp.domain.verdict import GateResult, blocking
 from aither_rings_mcp.manager.gating import examine
 from aither_rings_mcp.manager.marks import Marks
 from aither_rings_mcp.manager.observer import verify
@@ -68,6 +68,16 @@ class Steps:
         except RingError as error:
             self._say(f"the preview is still there: {error.message}")
 
+    async def clear_halfway(self, op: Operation) -> None:
+        """Takes down what a worker that was killed in the switch left half-made: Compose renames a container that it
+        replaces, and stumbles over that name when it is asked again.
+        """
+        if op.request.ring != BACKBONE and op.request.kind is not Kind.DOWN:
+            try:
+                await self._world.compose.down(self._world.project(op.request.ring), self._say)
+            except RingError as error:
+                self._say(f"{op.request.ring} is not cleared: {error.message}")
+
     # -- before anything that runs is touched
 
     async def _accepted(self, op: Operation) -> Moved:
@@ -102,7 +112,7 @@ class Steps:
             plan,
             world.journals.folder(op.id) / "gates",
             self._say,
-            lambda result: self._say(f"gate {result.name}: {result.status} - {result.summary}"),
+            self._gate_said,
         )
         op = op.model_copy(update={"gates": results})
         if not (stopped := blocking(results)):
@@ -110,6 +120,11 @@ class Steps:
         if plan and all(result.reason_code == "approval_required" for result in stopped):
             op = op.model_copy(update={"approval_plan": plan.id})
         return Signal.REFUSED, op
+
+    def _gate_said(self, result: GateResult) -> None:
+        self._say(f"gate {result.name}: {result.status} - {result.summary}")
+        for line in result.log_tail:
+            self._say(f"  {result.name} | {line}")
 
     # -- the switch, and what is observed after it
 

@@ -278,7 +278,7 @@ def operation(
     return OperationAnswer(
         ok=not interrupted and op.phase is not Phase.STUCK and (failure is None or op.phase is Phase.CANCELLED),
         summary=failure.message if failure else outcomes.summary(op, outcome, interrupted),
-        next_actions=outcomes.next_actions(op, outcome),
+        next_actions=() if interrupted else outcomes.next_actions(op, outcome),
         as_of=now,
         operation_id=op.id,
         kind=op.request.kind,

@@ -41,7 +41,9 @@ def environment(**extra: str) -> dict[str, str]:
 
 
 def start(mode: str, *args: str, **streams: int) -> subprocess.Popen[bytes]:
-    return subprocess.Popen([sys.executable, "-c", PROGRAM, mode, *args], env=environment(), **streams)
+    # whoever runs these tests in the background ignores Ctrl-C, and children inherit that
+    hearing = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    return subprocess.Popen([sys.executable, "-c", hearing + PROGRAM, mode, *args], env=environment(), **streams)
 
 
 def on_a_terminal(*args: str, **env: str) -> tuple[int, str]:

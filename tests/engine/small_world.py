@@ -124,6 +124,10 @@ class SmallWorld(World):
 
         return wait_for(look, limit, f"{ring} is {phase}")
 
+    def half_way(self, ring: str) -> bool:
+        """Whether a container still has the name that Compose gives it until the one it replaces is gone."""
+        return any(not str(c.name).startswith(self.projects[ring]) for c in self.containers(ring))
+
     def kill_worker(self, operation: str) -> None:
         (worker,) = self.processes_with(WORKER, operation)
         os.kill(worker, signal.SIGKILL)

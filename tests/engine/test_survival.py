@@ -70,6 +70,8 @@ def test_a_killed_worker_leaves_an_operation_that_recover_carries_on(small: Smal
     small.new_setting()
     door = small.start("promote", "staging", "prod")
     operation = small.operation_in("prod", phase)["id"]
+    if phase == "switching":
+        wait_for(lambda: small.half_way("prod"), 20, "Compose has replaced a part")
     small.kill_worker(operation)
     assert door.wait(20) != 0
     # a killed worker's Compose goes on to its end and keeps the claim until then: nobody carries on beside it

@@ -33,17 +33,20 @@ def test_without_an_engine_every_command_that_needs_one_says_so_and_changes_noth
         small.promote_another()
     small.new_setting()
     before, recorded = small.everything_running(), small.recorded()
-    commands = [
-        ("status",), ("health", "prod"), ("plan", "staging", "prod"), ("gates", "dev", "staging"),
-        ("promote", "dev", "staging"), ("promote", "staging", "prod"), ("rollback", "prod"), ("deploy", "dev"),
-        ("up", "dev"), ("down", "prod"),
-    ]  # fmt: skip
     dead = f"unix://{tmp_path}/no-engine.sock"
-    with ThreadPoolExecutor(4) as several:
-        answers = dict(zip(commands, several.map(lambda c: small.ctl(*c, DOCKER_HOST=dead), commands), strict=True))
-    refused = {" ".join(c): (said.code, said.answer.get("error", {}).get("code")) for c, said in answers.items()}
-    assert refused == {" ".join(command): (5, "docker_unavailable") for command in commands}
-    assert all("DOCKER_HOST" in said.error["next"] for said in answers.values())
+
+    def refused(*commands: str) -> dict[str, tuple[int, str]]:
+        said = {command: small.ctl(*command.split(), DOCKER_HOST=dead) for command in commands}
+        assert all("DOCKER_HOST" in one.error["next"] for one in said.values()), said
+        return {command: (one.code, one.error["code"]) for command, one in said.items()}
+
+    # one after another where they change the same ring
+    about_prod = ("health prod", "plan staging prod", "promote staging prod", "rollback prod", "down prod")
+    about_dev = ("status", "gates dev staging", "promote dev staging", "deploy dev", "up dev")
+    with ThreadPoolExecutor(2) as both:
+        answers = both.map(lambda commands: refused(*commands), (about_prod, about_dev))
+    expected = (5, "docker_unavailable")
+    assert list(answers) == [dict.fromkeys(about_prod, expected), dict.fromkeys(about_dev, expected)]
     doctor = small.ctl("doctor", DOCKER_HOST=dead)
     assert (doctor.code, [f["check"] for f in doctor.answer["findings"] if not f["ok"]]) == (5, ["engine"])
     assert (small.everything_running(), small.recorded()) == (before, recorded)
@@ -206,6 +209,21 @@ def test_a_rollback_goes_to_the_last_good_release_and_only_force_comes_back_from
     assert "they were wrong" in prod["override"]
     assert later not in quarantined(small, "prod")
     assert (prod["rollback_release"], prod["rollback_ready"]) == (good, True)
+
+
+@pytest.mark.promise(9)
+def test_a_guest_on_prods_network_does_not_stand_in_the_way_of_going_back(small: SmallWorld) -> None:
+    good = small.ring("prod")["release"]
+    small.promote_another()
+    network = f"{small.projects['prod']}_default"
+    image = small.running_images("prod")["genesis"]
+    guest = small.engine.containers.run(image, ["sleep", "60"], network=network, init=True, detach=True)
+    try:
+        back = small.ctl("rollback", "prod")
+    finally:
+        guest.remove(force=True)
+    assert (back.code, back.answer["to"]) == (0, good)
+    assert small.http("prod", "genesis", "/")[1]["release"] == good
 
 
 @pytest.mark.promise(14)
