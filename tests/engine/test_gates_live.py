@@ -29,15 +29,15 @@ def test_docker_build_refuses_when_dev_runs_other_images_than_its_release(small:
     small.engine.images.get(recorded["veil"]).tag(f"{small.app}-node", "dev-latest")
     small.compose_by_hand("dev", "node")
     try:
-        said = small.quick("promote", "dev", "staging")
+        said = small.ctl("promote", "dev", "staging")
         assert (said.code, said.outcome) == (4, "blocked")
         gate = next(gate for gate in said.answer["gates"] if gate["name"] == "docker_build")
         assert gate["status"] == "failed"
         assert [item["id"] for item in gate["failed_items"]] == ["node"]
     finally:
-        back = small.quick("up", "dev")
+        back = small.ctl("up", "dev")
     assert (back.code, small.running_images("dev")) == (0, recorded)
-    assert small.quick("promote", "dev", "staging").outcome == "candidate_tagged"
+    assert small.ctl("promote", "dev", "staging").outcome == "candidate_tagged"
 
 
 @pytest.mark.promise(13)
@@ -45,23 +45,23 @@ def test_only_somebody_else_can_approve_and_an_approval_counts_once(small: Small
     before = small.what_runs("prod")
     with small.rules(with_gate("staging", gate="manual_approval")):
         small.new_setting()
-        asked = small.quick("promote", "staging", "prod")
+        asked = small.ctl("promote", "staging", "prod")
         assert (asked.code, asked.outcome) == (4, "approval_required")
         assert asked.answer["approval"]["required"] is True
         plan = asked.answer["approval"]["ways"][0].split()[-1]
         assert small.what_runs("prod") == before
 
-        own = small.quick("approve", plan)
+        own = small.ctl("approve", plan)
         assert (own.code, own.error["code"]) == (4, "forbidden")
-        unanswered = small.quick("promote", "staging", "prod", "--plan", plan)
+        unanswered = small.ctl("promote", "staging", "prod", "--plan", plan)
         assert (unanswered.code, unanswered.outcome) == (4, "approval_required")
 
         approval = anyio.run(small.manager.answer_plan, plan, True, ROBIN)
         assert approval.decision == "approved"
-        done = small.quick("promote", "staging", "prod", "--plan", plan)
+        done = small.ctl("promote", "staging", "prod", "--plan", plan)
         assert (done.code, done.outcome) == (0, "promoted")
 
-        again = small.quick("promote", "staging", "prod", "--plan", plan)
+        again = small.ctl("promote", "staging", "prod", "--plan", plan)
         assert (again.code, again.error["code"]) == (4, "plan_stale")
     approvals = [event for event in small.history("prod") if event["event"] == "approval"]
     assert [(event["outcome"], event["actor"]) for event in approvals] == [("approved", str(ROBIN))]
@@ -71,9 +71,9 @@ def test_only_somebody_else_can_approve_and_an_approval_counts_once(small: Small
 def test_a_plan_that_somebody_rejected_stays_rejected(small: SmallWorld) -> None:
     with small.rules(with_gate("staging", gate="manual_approval")):
         small.new_setting()
-        plan = small.quick("plan", "staging", "prod").answer["plan_id"]
+        plan = small.ctl("plan", "staging", "prod").answer["plan_id"]
         anyio.run(partial(small.manager.answer_plan, plan, False, ROBIN, note="not on a Friday"))
-        said = small.quick("promote", "staging", "prod", "--plan", plan)
+        said = small.ctl("promote", "staging", "prod", "--plan", plan)
     assert (said.code, said.outcome) == (4, "blocked")
     assert said.answer["gates"][0]["reason_code"] == "approval_rejected"
 
@@ -81,7 +81,7 @@ def test_a_plan_that_somebody_rejected_stays_rejected(small: SmallWorld) -> None
 def test_an_optional_gate_that_fails_is_told_and_does_not_block(small: SmallWorld) -> None:
     failing = with_gate("dev", gate="command", name="licences", blocking=False, **{"with": {"argv": ["false"]}})
     with small.rules(failing):
-        said = small.quick("promote", "dev", "staging")
+        said = small.ctl("promote", "dev", "staging")
     assert (said.code, said.outcome) == (0, "candidate_tagged")
     assert {gate["name"]: gate["status"] for gate in said.answer["gates"]} == {
         "health_check": "passed", "docker_build": "passed", "licences": "failed",

@@ -146,7 +146,7 @@ def test_prod_runs_the_very_images_of_the_candidate_though_dev_was_rebuilt(
 @pytest.mark.parametrize(("ring", "other"), [("dev", "prod"), ("prod", "dev")])
 def test_from_inside_a_ring_there_is_no_other_ring(shipped: ShippedWorld, prod: Said, ring: str, other: str) -> None:
     services = sorted(shipped.running_images(ring))
-    names = [*services, *(f"aitheros-{service}" for service in services)]
+    names = [*services, *(f"aitheros-{s}" for s in services), *(f"aitheros-{ring}-{s}" for s in services)]
     ports = {name: port for name, port in shipped.ports().items() if name in services}
     addresses = [(ip, port) for name, port in ports.items() for ip in shipped.addresses(other, name)]
     assert len(addresses) == 22

@@ -22,7 +22,7 @@ AGENT = Actor(name="robin", kind="agent", door="mcp")
 
 def ended(small: SmallWorld, operation: str) -> str:
     """The operation's status once it has ended."""
-    return str(small.quick("operation", operation, "--follow").answer["status"])
+    return str(small.ctl("operation", operation, "--follow").answer["status"])
 
 
 @pytest.mark.promise(4, 6)
@@ -34,7 +34,7 @@ def test_an_operation_outlives_its_door_and_keeps_others_out_meanwhile(small: Sm
     door.send_signal(signal.SIGKILL)
     assert door.wait(10) == -signal.SIGKILL
 
-    busy = small.quick("promote", "staging", "prod")
+    busy = small.ctl("promote", "staging", "prod")
     assert (busy.code, busy.error["code"]) == (3, "ring_busy")
     assert busy.error["operation_id"] == operation["id"]
     assert busy.error["phase"] in {"switching", "verifying"}
@@ -76,16 +76,16 @@ def test_a_killed_worker_leaves_an_operation_that_recover_carries_on(small: Smal
     assert door.wait(20) != 0
     # a killed worker's Compose goes on to its end and keeps the claim until then: nobody carries on beside it
     assert not small.processes_with("--project-name", small.projects["prod"])
-    assert small.quick("operation", operation).answer["status"] == "interrupted"
-    status = small.quick("status", "prod")
+    assert small.ctl("operation", operation).answer["status"] == "interrupted"
+    status = small.ctl("status", "prod")
     assert status.answer["ok"] is False
     assert status.answer["rings"][0]["active_operation"]["operation_id"] == operation
     assert f"interrupted while {phase}" in status.answer["summary"]
-    refused = small.quick("promote", "staging", "prod")
+    refused = small.ctl("promote", "staging", "prod")
     assert (refused.code, refused.error["code"], refused.error["phase"]) == (3, "ring_busy", phase)
     assert "ring-ctl recover" in refused.error["next"]
 
-    recovered = small.quick("recover")
+    recovered = small.ctl("recover")
     assert (recovered.code, recovered.answer["resumed"]) == (0, [operation])
     assert ended(small, operation) == "done"
     release = operation_release(small, operation)
@@ -93,7 +93,7 @@ def test_a_killed_worker_leaves_an_operation_that_recover_carries_on(small: Smal
     assert small.running_images("prod") == small.stored_images(release)
     assert small.http("prod", "genesis", "/")[1]["release"] == release
     assert small.told(operation) == ["promoted"]
-    assert small.quick("recover").answer["resumed"] == []
+    assert small.ctl("recover").answer["resumed"] == []
 
 
 @pytest.mark.promise(4)
@@ -111,7 +111,7 @@ def test_an_operation_cancelled_at_its_gates_leaves_everything_as_it_was(small: 
         door = small.start("promote", "staging", "prod")
         operation = small.operation_in("prod", "gating")["id"]
         wait_for(marker.exists, 10, "the gate runs")
-        said = small.quick("cancel", operation, "--reason", "wrong release")
+        said = small.ctl("cancel", operation, "--reason", "wrong release")
     assert (said.code, said.answer["status"]) == (0, "cancelled")
     assert door.wait(20) == 4
     assert (small.everything_running(), small.recorded()) == (before, recorded)

@@ -50,7 +50,7 @@ def test_without_an_engine_every_command_that_needs_one_says_so_and_changes_noth
     doctor = small.ctl("doctor", DOCKER_HOST=dead)
     assert (doctor.code, [f["check"] for f in doctor.answer["findings"] if not f["ok"]]) == (5, ["engine"])
     assert (small.everything_running(), small.recorded()) == (before, recorded)
-    assert small.quick("recover").answer["resumed"] == []
+    assert small.ctl("recover").answer["resumed"] == []
 
 
 @pytest.mark.promise(5)
@@ -60,7 +60,7 @@ def test_a_taken_port_takes_the_promotion_back_and_is_named(small: SmallWorld) -
     with socket.create_server(("127.0.0.1", free_port())) as listener:
         port = listener.getsockname()[1]
         small.set(".env.prod", GENESIS_PORT=port)
-        said = small.quick("promote", "staging", "prod")
+        said = small.ctl("promote", "staging", "prod")
     env_file.write_text(before)
     assert (said.code, said.outcome) == (7, "rolled_back")
     assert f"127.0.0.1:{port}" in said.answer["verification"]["reason"]
@@ -127,7 +127,7 @@ def test_a_failed_build_shows_the_end_of_its_log_and_changes_nothing(small: Smal
     good = change.read_text()
     change.write_text("FAULT = = 'ok'\n")
     try:
-        said = small.quick("deploy", "dev")
+        said = small.ctl("deploy", "dev")
     finally:
         change.write_text(good)
     assert said.code == 5
@@ -143,7 +143,7 @@ def test_an_image_that_somebody_removed_is_missed_before_anything_changes(small:
     assert small.release("ok").code == 0  # dev moves on: only names and pins hold the candidate's images now
     remove_image(small, gone)
     before = small.everything_running()
-    said = small.quick("promote", "staging", "prod")
+    said = small.ctl("promote", "staging", "prod")
     assert (said.code, said.error["code"]) == (5, "image_missing")
     assert said.error["services"] == ["node"]
     assert small.everything_running() == before
@@ -158,7 +158,7 @@ def test_a_candidate_that_expired_has_to_pass_its_gates_again(small: SmallWorld)
         small.arrange("promote", "dev", "staging")
         wait_for(lambda: small.ring("staging")["state"] == "expired", 10, "the candidate expires")
         small.new_setting()
-        said = small.quick("promote", "staging", "prod")
+        said = small.ctl("promote", "staging", "prod")
     assert (said.code, said.error["code"]) == (4, "plan_expired")
     assert "ring-ctl promote dev staging" in said.error["next"]
     assert small.what_runs("prod") == before
@@ -199,11 +199,11 @@ def test_a_crash_loop_is_seen_long_before_the_limit_and_taken_back(small: SmallW
 def test_a_rollback_goes_to_the_last_good_release_and_only_force_comes_back_from_it(small: SmallWorld) -> None:
     good = small.ring("prod")["release"]
     later = small.promote_another().answer["release"]
-    back = small.quick("rollback", "prod", "--reason", "users complain")
+    back = small.ctl("rollback", "prod", "--reason", "users complain")
     assert (back.code, back.outcome) == (0, "rolled_back")
     assert (back.answer["from"], back.answer["to"], small.ring("prod")["release"]) == (later, good, good)
-    assert small.quick("promote", "staging", "prod").error["code"] == "quarantined"
-    forced = small.quick("promote", "staging", "prod", "--force", "--reason", "they were wrong")
+    assert small.ctl("promote", "staging", "prod").error["code"] == "quarantined"
+    forced = small.ctl("promote", "staging", "prod", "--force", "--reason", "they were wrong")
     assert (forced.code, forced.answer["release"]) == (0, later)
     prod = small.ring("prod")
     assert "they were wrong" in prod["override"]
@@ -219,7 +219,7 @@ def test_a_guest_on_prods_network_does_not_stand_in_the_way_of_going_back(small:
     image = small.running_images("prod")["genesis"]
     guest = small.engine.containers.run(image, ["sleep", "60"], network=network, init=True, detach=True)
     try:
-        back = small.quick("rollback", "prod")
+        back = small.ctl("rollback", "prod")
     finally:
         guest.remove(force=True)
     assert (back.code, back.answer["to"]) == (0, good)
@@ -242,12 +242,12 @@ def deployed(small_world: SmallWorld) -> Said:
 
 @pytest.fixture(scope="class")
 def blocked(small_world: SmallWorld, deployed: Said) -> Said:
-    return small_world.quick("promote", "dev", "staging")
+    return small_world.ctl("promote", "dev", "staging")
 
 
 @pytest.fixture(scope="class")
 def forced(small_world: SmallWorld, blocked: Said) -> Said:
-    return small_world.quick("promote", "dev", "staging", "--force", "--reason", "show it to the team")
+    return small_world.ctl("promote", "dev", "staging", "--force", "--reason", "show it to the team")
 
 
 class TestAReleaseThatIsNeverHealthy:
@@ -277,7 +277,7 @@ class TestAReleaseThatIsNeverHealthy:
     @pytest.mark.promise(8)
     def test_is_taken_back_by_prod(self, small_world: SmallWorld, forced: Said) -> None:
         images = small_world.running_images("prod")
-        said = small_world.quick("promote", "staging", "prod")
+        said = small_world.ctl("promote", "staging", "prod")
         assert (said.code, said.outcome) == (7, "rolled_back")
         assert "/health answered 503" in said.answer["verification"]["reason"]
         assert small_world.running_images("prod") == images
@@ -288,7 +288,7 @@ class TestAReleaseThatIsNeverHealthy:
         self, small_world: SmallWorld, forced: Said
     ) -> None:
         with small_world.rules(impatient), small_world.rules(small_world.with_canary):
-            said = small_world.quick("promote", "staging", "canary")
+            said = small_world.ctl("promote", "staging", "canary")
             assert (said.code, said.outcome) == (7, "rolled_back")
             assert "rolled_back_to" not in said.answer
             assert small_world.containers("canary") == []
@@ -301,7 +301,7 @@ class TestAReleaseThatIsNeverHealthy:
 def test_a_release_that_starts_slowly_passes(small: SmallWorld) -> None:
     assert small.release("slow-start:3").code == 0
     small.arrange("promote", "dev", "staging")
-    said = small.quick("promote", "staging", "prod")
+    said = small.ctl("promote", "staging", "prod")
     assert (said.code, said.outcome) == (0, "promoted")
     assert said.answer["verification"]["unhealthy"] == []
 
