@@ -48,8 +48,8 @@ class Executor:
             except RingError as error:
                 self._say(f"{error.message}; {op.phase} is left for `ring-ctl recover`")
                 break
-        if op.final:
-            await self._attend(op)
+        if op.phase in {Phase.STUCK, Phase.ROLLED_BACK} or (op.final and op.actor.kind == "monitor"):
+            await self._world.alarm.call(self._event(op))
         return op
 
     async def _onward(self, op: Operation) -> Operation:
@@ -121,6 +121,7 @@ class Executor:
             if op.decided is None:
                 op = op.model_copy(update={"decided": signal, "updated_at": now})
                 self._world.journals.save(op)
+            await self._let_heal(op)
             op = self._told(op, phase)
         else:
             steps = (*op.steps, Step(phase=phase, at=now))
@@ -139,15 +140,12 @@ class Executor:
         self._world.history.append(self._event(op))
         return op
 
-    async def _attend(self, op: Operation) -> None:
-        """What is left once an operation has ended: a person is called where one is needed, the healer goes on."""
-        world = self._world
-        if op.phase in {Phase.STUCK, Phase.ROLLED_BACK} or op.actor.kind == "monitor":
-            await world.alarm.call(self._event(op))
-        others = [ring for ring in world.settings.runtime_rings if ring != op.request.ring]
-        if not any(world.claims.holder(ring) for ring in others):
-            with suppress(RingError):  # the monitor looks after it, too
-                await world.healer.resume()
+    async def _let_heal(self, op: Operation) -> None:
+        """The healer goes on, unless another ring is changing over."""
+        others = [ring for ring in self._world.settings.runtime_rings if ring != op.request.ring]
+        with suppress(RingError):  # the monitor looks after it, too
+            if not any(self._world.claims.holder(ring) for ring in others):
+                await self._world.healer.resume()
 
     def _mark_stuck(self, op: Operation) -> None:
         with self._world.claims.state_lock():
