@@ -114,8 +114,9 @@ def _trouble(samples: Sequence[Sample], rule: RollbackRule) -> Judgement | None:
     unwell, dead = _unwell(samples, rule), _dead(samples)
     clocks: list[Judgement] = []
     for flags, limit, what, who in (
-        (unwell, rule.unhealthy_for, "critical services are unhealthy", {*latest.unhealthy}),
+        # the more telling first: of two that run out together it is the one that is told
         (dead, rule.dead_for, "critical services exit or restart", {name for s in samples for name in s.dead}),
+        (unwell, rule.unhealthy_for, "critical services are unhealthy", {*latest.unhealthy}),
     ):
         since = _since(flags, samples, rule)
         if since is None:

@@ -45,6 +45,8 @@ class Monitor:
         self._memory = Memory()
         self._tries: dict[tuple[str, Phase], int] = {}
         self._woken = anyio.Event()
+        #: Until then it looks at the quicker pace: a container has just exited.
+        self._closely_until = 0.0
 
     async def run(self) -> None:
         """Rounds at the rule's pace, and at once when a container of a ring exits. One monitor per installation."""
@@ -59,7 +61,9 @@ class Monitor:
                     calm = False
                     try:
                         seen = await self.round()
-                        calm = all(ring.call is Call.WELL for ring in seen.rings)
+                        # A container that exits is often seen running for a moment more.
+                        heard_lately = self._world.clock.monotonic() < self._closely_until
+                        calm = not heard_lately and all(ring.call is Call.WELL for ring in seen.rings)
                     except RingError as error:  # a state that cannot be read now may be mended by the next round
                         self._say(f"{error.message}. {error.next_step}")
                     with anyio.move_on_after(self._rule.poll if calm else self._quick):
@@ -75,6 +79,7 @@ class Monitor:
 
         def heard(project: str) -> None:
             if project in ours:
+                self._closely_until = self._world.clock.monotonic() + self._rule.dead_for
                 self._woken.set()
 
         while True:

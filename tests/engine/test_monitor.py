@@ -30,15 +30,14 @@ class Running:
     def _started(self) -> subprocess.Popen[bytes]:
         argv = [str(RING_CTL), "--config", str(self._small.config), "monitor"]
         with self._log.open("ab") as log:
-            process = subprocess.Popen(argv, stdout=log, stderr=log)
-        return process
+            return subprocess.Popen(argv, stdout=log, stderr=log)
 
     @property
     def log(self) -> str:
         return self._log.read_text()
 
     def says(self, what: str, limit: float = 20) -> None:
-        wait_for(lambda: what in self.log, limit, f"the monitor says {what!r}: {self.log[-500:]}")
+        wait_for(lambda: what in self.log, limit, f"the monitor says {what!r}")
 
     def kill_and_start_again(self) -> None:
         self.process.kill()
