@@ -53,6 +53,7 @@ class FakeEngine:
         return tuple(
             NamedImage(reference, image, START + timedelta(seconds=built.index(image)))
             for reference, image in self._machine.tags.items()
+            if image in self._machine.images
         )
 
     async def untag(self, reference: str) -> None:
