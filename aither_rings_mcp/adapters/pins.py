@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import tarfile
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
@@ -158,6 +157,8 @@ class PinContainers:
 
 def _packed(program: bytes) -> bytes:
     """The program as the archive that the engine unpacks into a container."""
+    import tarfile
+
     archive, entry = io.BytesIO(), tarfile.TarInfo(_PROGRAM.lstrip("/"))
     entry.size, entry.mode = len(program), 0o755
     with tarfile.open(fileobj=archive, mode="w") as tar:
