@@ -14,7 +14,7 @@ from aither_rings_mcp.domain.health import ContainerView
 from aither_rings_mcp.ports import EngineFacts, ImageView, NamedImage
 
 T = TypeVar("T")
-_PROJECT = "com.docker.compose.project"
+PROJECT_LABEL = "com.docker.compose.project"
 _SERVICE = "com.docker.compose.service"
 _ONE_OFF = "com.docker.compose.oneoff"
 
@@ -28,7 +28,7 @@ class DockerEngine:
         self._limiter: anyio.CapacityLimiter | None = None
 
     async def facts(self) -> EngineFacts:
-        said = await self._call(lambda api: api.version())
+        said = await self.call(lambda api: api.version())
         return EngineFacts(
             version=said["Version"], api_version=said["ApiVersion"], architecture=said["Arch"], os=said["Os"]
         )
@@ -38,14 +38,16 @@ class DockerEngine:
 
         def look(api: Any) -> list[ContainerView]:
             found: list[ContainerView] = []
-            for listed in api.containers(all=True, filters={"label": [f"{_PROJECT}={project}", f"{_ONE_OFF}=False"]}):
+            for listed in api.containers(
+                all=True, filters={"label": [f"{PROJECT_LABEL}={project}", f"{_ONE_OFF}=False"]}
+            ):
                 try:
                     found.append(container_view(api.inspect_container(listed["Id"])))
                 except _not_found():  # removed between the list and the look
                     continue
             return found
 
-        return tuple(sorted(await self._call(look), key=lambda view: (view.service, view.name)))
+        return tuple(sorted(await self.call(look), key=lambda view: (view.service, view.name)))
 
     async def image(self, reference: str) -> ImageView | None:
         def look(api: Any) -> ImageView | None:
@@ -54,7 +56,7 @@ class DockerEngine:
             except _not_found():
                 return None
 
-        return await self._call(look)
+        return await self.call(look)
 
     async def tag(self, image_id: str, reference: str) -> None:
         repository, _, tag = reference.rpartition(":")
@@ -65,14 +67,14 @@ class DockerEngine:
             except _not_found():
                 raise image_gone(image_id) from None
 
-        await self._call(put)
+        await self.call(put)
 
     async def images(self) -> frozenset[str]:
-        listed = await self._call(lambda api: api.images(all=True))
+        listed = await self.call(lambda api: api.images(all=True))
         return frozenset(image["Id"] for image in listed)
 
     async def names(self) -> tuple[NamedImage, ...]:
-        listed = await self._call(lambda api: api.images())
+        listed = await self.call(lambda api: api.images())
         return tuple(
             NamedImage(reference, image["Id"], datetime.fromtimestamp(image["Created"], UTC))
             for image in listed
@@ -90,10 +92,10 @@ class DockerEngine:
                 if error.status_code not in {404, 409}:
                     raise
 
-        await self._call(drop)
+        await self.call(drop)
 
     async def logs(self, container_id: str, tail: int) -> tuple[str, ...]:
-        raw = await self._call(lambda api: api.logs(container_id, tail=tail, timestamps=True))
+        raw = await self.call(lambda api: api.logs(container_id, tail=tail, timestamps=True))
         return tuple(cast("bytes", raw).decode(errors="replace").splitlines())
 
     async def exec(self, container_id: str, argv: Sequence[str]) -> tuple[int, str]:
@@ -102,9 +104,10 @@ class DockerEngine:
             output = cast("bytes", api.exec_start(created["Id"]))
             return api.exec_inspect(created["Id"])["ExitCode"], output.decode(errors="replace")
 
-        return await self._call(run)
+        return await self.call(run)
 
-    async def _call(self, work: Callable[[Any], T]) -> T:
+    async def call(self, work: Callable[[Any], T]) -> T:
+        """What `work` comes to with the engine's API client, in a thread; for the other adapters of the engine."""
         if self._limiter is None:
             self._limiter = anyio.CapacityLimiter(8)
         return await anyio.to_thread.run_sync(self._in_thread, work, limiter=self._limiter)
@@ -177,7 +180,7 @@ def container_view(raw: Mapping[str, Any]) -> ContainerView:
         id=raw["Id"],
         name=raw["Name"].lstrip("/"),
         service=labels.get(_SERVICE, ""),
-        project=labels.get(_PROJECT, ""),
+        project=labels.get(PROJECT_LABEL, ""),
         image_id=raw["Image"],
         status=state["Status"],
         health=health if health in {"starting", "healthy", "unhealthy"} else None,

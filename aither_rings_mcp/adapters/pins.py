@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import io
 from collections import defaultdict
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
-from aither_rings_mcp.adapters.engine import DockerEngine, image_gone
+from aither_rings_mcp.adapters.engine import PROJECT_LABEL, DockerEngine, image_gone
 from aither_rings_mcp.adapters.tiny_program import waits
 from aither_rings_mcp.domain.composition import LABEL_PIN, LABEL_RELEASE
 from aither_rings_mcp.domain.errors import ImageMissing
 
-T = TypeVar("T")
 _PROGRAM = "/aither-pin"
 _NOBODY = "65534:65534"
 #: The program needs 12 kB; the rest is room for runc, which starts inside this limit.
@@ -47,7 +46,7 @@ class PinContainers:
             for image in sorted({*images.values()} - held.keys()):
                 self._create(api, image, release)
 
-        await self._call(put)
+        await self._engine.call(put)
 
     async def stand(self, images: frozenset[str]) -> frozenset[str]:
         """Starts first and stops later. When all is as it should be, this is one look at a list."""
@@ -64,10 +63,10 @@ class PinContainers:
                         _remove(api, pin.id)
             return failed
 
-        return await self._call(change)
+        return await self._engine.call(change)
 
     async def held(self) -> frozenset[str]:
-        return frozenset(await self._call(self._listed))
+        return frozenset(await self._engine.call(self._listed))
 
     async def let_go(self, keep: frozenset[str]) -> None:
         def drop(api: Any) -> None:
@@ -75,7 +74,7 @@ class PinContainers:
                 for pin in pins if image not in keep else ():
                     _remove(api, pin.id)
 
-        await self._call(drop)
+        await self._engine.call(drop)
 
     def _listed(self, api: Any) -> dict[str, list[_Pin]]:
         """image -> its pins: one, or for a moment two while an old one is being replaced."""
@@ -127,7 +126,7 @@ class PinContainers:
                 labels={
                     LABEL_PIN: self._installation,
                     LABEL_RELEASE: release,
-                    "com.docker.compose.project": "",
+                    PROJECT_LABEL: "",
                     "com.docker.compose.service": "",
                 },
                 host_config=api.create_host_config(
@@ -150,9 +149,6 @@ class PinContainers:
 
     def _name(self, image: str) -> str:
         return f"aither-pin-{self._installation}-{image.removeprefix('sha256:')[:12]}"
-
-    async def _call(self, work: Callable[[Any], T]) -> T:
-        return await self._engine._call(work)  # pyright: ignore[reportPrivateUsage] - its client, for one more port
 
 
 def _packed(program: bytes) -> bytes:
