@@ -46,6 +46,15 @@ class ImageView:
 
 
 @dataclass(frozen=True)
+class NamedImage:
+    """One of an image's names (`repository:tag`), and when the image was built."""
+
+    reference: str
+    id: str
+    created: datetime
+
+
+@dataclass(frozen=True)
 class EngineFacts:
     """What the engine says of itself."""
 
@@ -56,12 +65,19 @@ class EngineFacts:
 
 
 class Engine(Protocol):
-    """The Docker API. Every verb raises `docker_unavailable` when nobody answers."""
+    """The Docker API. Every verb raises `docker_unavailable` when nobody answers.
+
+    `images` is the content id of every image that is here, `names` every name that one has. `untag` takes a name away,
+    never one that a container hangs on; an image goes with its last name, as with `docker rmi`.
+    """
 
     async def facts(self) -> EngineFacts: ...
     async def containers(self, project: str) -> tuple[ContainerView, ...]: ...
     async def image(self, reference: str) -> ImageView | None: ...
+    async def images(self) -> frozenset[str]: ...
+    async def names(self) -> tuple[NamedImage, ...]: ...
     async def tag(self, image_id: str, reference: str) -> None: ...
+    async def untag(self, reference: str) -> None: ...
     async def logs(self, container_id: str, tail: int) -> tuple[str, ...]: ...
     async def exec(self, container_id: str, argv: Sequence[str]) -> tuple[int, str]: ...
 
@@ -97,9 +113,15 @@ class MonitorMemory(Protocol):
 
 
 class Pins(Protocol):
-    """Keeps images from being pruned, one pin per image, whichever releases hold it."""
+    """Keeps images from being pruned, one pin per image, whichever releases hold it.
+
+    A pin keeps its image from `docker image prune -a`; one that stands, from every prune. `stand` makes exactly the
+    pins of `images` stand, and returns the images whose pin cannot. `held` is every image that has a pin.
+    """
 
     async def hold(self, images: Mapping[str, str], release: str) -> None: ...
+    async def stand(self, images: frozenset[str]) -> frozenset[str]: ...
+    async def held(self) -> frozenset[str]: ...
     async def let_go(self, keep: frozenset[str]) -> None: ...
 
 
@@ -167,16 +189,24 @@ class History(Protocol):
 
 
 class Releases(Protocol):
-    """`releases/<id>/`: what a release is, and the Compose file it runs with."""
+    """`releases/<id>/`: what a release is, and the Compose file it runs with.
+
+    `stale` are those that nobody saved since `before`.
+    """
 
     def save(self, release: Release, config: ComposeConfig) -> None: ...
     def load(self, release_id: str) -> Release: ...
     def config(self, release_id: str) -> ComposeConfig: ...
     def runnable(self, release_id: str, config: ComposeConfig, name: str = "run") -> Path: ...
+    def stale(self, before: datetime) -> tuple[str, ...]: ...
+    def remove(self, release_id: str) -> None: ...
 
 
 class Journals(Protocol):
-    """`operations/<id>/`: one journal per operation, saved whole, atomically and fsynced."""
+    """`operations/<id>/`: one journal per operation, saved whole, atomically and fsynced.
+
+    `prune` removes operations that ended, all but the newest `keep` of them, with their logs.
+    """
 
     def create(self, operation: Operation) -> None: ...
     def save(self, operation: Operation) -> None: ...
@@ -185,6 +215,7 @@ class Journals(Protocol):
     def ask_to_cancel(self, operation_id: str, by: str, reason: str) -> None: ...
     def cancel_asked(self, operation_id: str) -> str | None: ...
     def folder(self, operation_id: str) -> Path: ...
+    def prune(self, keep: int) -> None: ...
 
 
 class OperationLogs(Protocol):
@@ -195,13 +226,17 @@ class OperationLogs(Protocol):
 
 
 class Plans(Protocol):
-    """Plans that were minted, and a person's answers to them (each used once)."""
+    """Plans that were minted, and a person's answers to them (each used once).
+
+    `prune` removes those that expired before then.
+    """
 
     def save(self, plan: Plan) -> None: ...
     def load(self, plan_id: str) -> Plan: ...
     def answer(self, plan: Plan, approved: bool, by: Actor, note: str | None, at: datetime) -> None: ...
     def approval(self, plan: Plan, now: datetime) -> tuple[str, Actor] | None: ...
     def use(self, plan: Plan, operation: str = "") -> None: ...
+    def prune(self, before: datetime) -> None: ...
 
 
 class Claim(Protocol):

@@ -14,7 +14,7 @@ from aither_rings_mcp.adapters.alarm import CommandAlarm
 from aither_rings_mcp.adapters.claim_files import ClaimFiles
 from aither_rings_mcp.adapters.compose import DockerCompose
 from aither_rings_mcp.adapters.container_events import ContainerDeaths
-from aither_rings_mcp.adapters.engine import DockerEngine, PinContainers
+from aither_rings_mcp.adapters.engine import DockerEngine
 from aither_rings_mcp.adapters.gate_cache import FileGateCache
 from aither_rings_mcp.adapters.healer import HealerContainer, NoHealer
 from aither_rings_mcp.adapters.history_file import HistoryFile
@@ -22,6 +22,7 @@ from aither_rings_mcp.adapters.host import HostCommands, SystemClock
 from aither_rings_mcp.adapters.journal_files import JournalFiles
 from aither_rings_mcp.adapters.monitor_file import MonitorFile
 from aither_rings_mcp.adapters.operation_log import OperationLogFiles
+from aither_rings_mcp.adapters.pins import PinContainers
 from aither_rings_mcp.adapters.plan_files import PlanFiles
 from aither_rings_mcp.adapters.probes import NetworkProber
 from aither_rings_mcp.adapters.release_files import ReleaseFiles

@@ -6,6 +6,7 @@ import errno
 import fcntl
 import os
 import secrets
+import shutil
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -62,6 +63,7 @@ class Disk:
 
 
 DISK = Disk()
+_GONE = ".gone"
 
 
 def replace(path: Path, data: bytes, disk: Disk = DISK) -> None:
@@ -141,6 +143,20 @@ def locked(path: Path) -> Generator[None]:
 def json_bytes(value: Value) -> bytes:
     """The value as indented JSON that `read_value` gives back unchanged."""
     return value.model_dump_json(indent=2, by_alias=True).encode() + b"\n"
+
+
+def remove_folder(path: Path, disk: Disk = DISK) -> None:
+    """Removes a folder and all in it: cut off at any instant, it is there whole or not there at all.
+
+    What a cut leaves is a folder of another name; the next call for a folder beside it takes that along.
+    """
+    with explained(path):
+        for left in path.parent.glob(f".*{_GONE}"):
+            shutil.rmtree(left)
+        aside = path.with_name(f".{path.name}{_GONE}")
+        disk.rename(path, aside)
+        disk.sync_folder(path.parent)
+        shutil.rmtree(aside)
 
 
 def read_value(path: Path, kind: type[V], next_step: str) -> V | None:

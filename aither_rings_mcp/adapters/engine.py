@@ -1,18 +1,17 @@
-"""The Docker API: observe, tag, pin, read logs. Calls run in threads with a limiter of their own."""
+"""The Docker API: observe, tag, read logs. Calls run in threads with a limiter of their own."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, TypeVar, cast
 
 import anyio
 import anyio.to_thread
 
-from aither_rings_mcp.domain.composition import LABEL_PIN, LABEL_RELEASE
 from aither_rings_mcp.domain.errors import DockerUnavailable, EngineFailure, ImageMissing
 from aither_rings_mcp.domain.health import ContainerView
-from aither_rings_mcp.ports import EngineFacts, ImageView
+from aither_rings_mcp.ports import EngineFacts, ImageView, NamedImage
 
 T = TypeVar("T")
 PROJECT_LABEL = "com.docker.compose.project"
@@ -66,9 +65,34 @@ class DockerEngine:
             try:
                 api.tag(image_id, repository, tag, force=True)
             except _not_found():
-                raise _gone(image_id) from None
+                raise image_gone(image_id) from None
 
         await self.call(put)
+
+    async def images(self) -> frozenset[str]:
+        listed = await self.call(lambda api: api.images(all=True))
+        return frozenset(image["Id"] for image in listed)
+
+    async def names(self) -> tuple[NamedImage, ...]:
+        listed = await self.call(lambda api: api.images())
+        return tuple(
+            NamedImage(reference, image["Id"], datetime.fromtimestamp(image["Created"], UTC))
+            for image in listed
+            for reference in image["RepoTags"] or ()
+        )
+
+    async def untag(self, reference: str) -> None:
+        def drop(api: Any) -> None:
+            import docker.errors
+
+            try:
+                api.remove_image(reference, noprune=True)
+            except docker.errors.APIError as error:
+                # 404: nobody has it any more; 409: it is the last name of an image that a container has
+                if error.status_code not in {404, 409}:
+                    raise
+
+        await self.call(drop)
 
     async def logs(self, container_id: str, tail: int) -> tuple[str, ...]:
         raw = await self.call(lambda api: api.logs(container_id, tail=tail, timestamps=True))
@@ -116,59 +140,13 @@ class DockerEngine:
         return self._client
 
 
-class PinContainers:
-    """Pins an image with a container that is created and never started: `docker image prune -a` spares its image."""
-
-    def __init__(self, engine: DockerEngine, installation: str) -> None:
-        self._engine = engine
-        self._installation = installation
-
-    async def hold(self, images: Mapping[str, str], release: str) -> None:
-        def put(api: Any) -> None:
-            for image in sorted(set(images.values())):
-                name = self._name(image)
-                try:
-                    api.inspect_container(name)
-                    continue
-                except _not_found():
-                    pass
-                try:
-                    api.create_container(
-                        image,
-                        command=["/pin"],
-                        name=name,
-                        # Images that Compose built carry its labels, and a container inherits them: without this,
-                        # `docker compose down` of the ring that built it would take the pin along.
-                        labels={LABEL_PIN: self._installation, LABEL_RELEASE: release, PROJECT_LABEL: "", _SERVICE: ""},
-                        host_config=api.create_host_config(network_mode="none"),
-                    )
-                except _not_found():
-                    raise _gone(image) from None
-
-        await self._call(put)
-
-    async def let_go(self, keep: frozenset[str]) -> None:
-        def drop(api: Any) -> None:
-            for listed in api.containers(all=True, filters={"label": f"{LABEL_PIN}={self._installation}"}):
-                if listed["ImageID"] not in keep:
-                    api.remove_container(listed["Id"])
-
-        await self._call(drop)
-
-    def _name(self, image: str) -> str:
-        return f"aither-pin-{self._installation}-{image.removeprefix('sha256:')[:12]}"
-
-    async def _call(self, work: Callable[[Any], None]) -> None:
-        await self._engine.call(work)
-
-
 def _not_found() -> type[Exception]:
     import docker.errors
 
     return docker.errors.NotFound
 
 
-def _gone(image: str) -> ImageMissing:
+def image_gone(image: str) -> ImageMissing:
     return ImageMissing(
         f"the image {image} is not on this machine any more",
         "Deploy and promote again, or roll back to a release whose images are there (`ring-ctl status`).",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 
 from aither_rings_mcp.adapters import durable
@@ -87,6 +88,12 @@ class JournalFiles:
         if not _ID.match(operation_id):
             raise _not_found(operation_id)
         return self._root / operation_id
+
+    def prune(self, keep: int) -> None:
+        """Removes what ended, journal, logs and evidence, but for the newest `keep` of them."""
+        ended = [op.id for op in self.recent(sys.maxsize) if op.final]
+        for operation_id in ended[keep:]:
+            durable.remove_folder(self.folder(operation_id), self._disk)
 
     def _read(self, operation_id: str) -> Operation | None:
         path = self.folder(operation_id) / "journal.json"

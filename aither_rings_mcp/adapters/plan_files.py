@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 
 from pydantic import AwareDatetime
 
 from aither_rings_mcp.adapters import durable
-from aither_rings_mcp.domain.errors import Forbidden, InvalidArguments, PlanExpired
+from aither_rings_mcp.domain.errors import Forbidden, InvalidArguments, PlanExpired, StateUnreadable
 from aither_rings_mcp.domain.model import Actor, Value
 from aither_rings_mcp.domain.plan import Plan
 
@@ -85,6 +86,20 @@ class PlanFiles:
         path, by = self._file(plan.id, "used"), operation.encode()
         if not durable.create(path, by, self._disk) and (not by or durable.read_bytes(path) != by):
             raise _gone(plan.id, "has been used already")
+
+    def prune(self, before: datetime) -> None:
+        """Removes the plans that expired before then, with their answers; the plan goes first, so none lives again."""
+        for plan_id in sorted({path.name.split(".")[0] for path in self._root.glob("[!.]*.*")}):
+            with suppress(StateUnreadable):
+                plan = durable.read_value(self._file(plan_id, "json"), Plan, "Leave it.")
+                if plan is None or plan.expires_at < before:
+                    self._remove(plan_id)
+
+    def _remove(self, plan_id: str) -> None:
+        for suffix in ("json", "answer.json", "used"):
+            path = self._file(plan_id, suffix)
+            with durable.explained(path), suppress(FileNotFoundError):
+                self._disk.remove(path)
 
     def _file(self, plan_id: str, suffix: str) -> Path:
         if not _ID.match(plan_id):

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 from typing import cast
 
@@ -23,7 +26,8 @@ class ReleaseFiles:
     def save(self, release: Release, config: ComposeConfig) -> None:
         """Keeps the release. The same id again changes nothing: it is derived from the content."""
         folder = durable.folder(self._folder(release.id), self._disk)
-        if (folder / "release.json").exists():
+        with durable.explained(folder), suppress(FileNotFoundError):
+            os.utime(folder / "release.json")  # in use again, so not stale
             return
         durable.replace(folder / "compose.json", _dumped(config), self._disk)
         # Last: its presence says that the release is complete.
@@ -64,6 +68,14 @@ class ReleaseFiles:
         if durable.read_bytes(path) != data:
             durable.replace(path, data, self._disk)
         return path
+
+    def stale(self, before: datetime) -> tuple[str, ...]:
+        """The releases that were last saved before then."""
+        found = self._root.glob("r-*/release.json")
+        return tuple(sorted(path.parent.name for path in found if path.stat().st_mtime < before.timestamp()))
+
+    def remove(self, release_id: str) -> None:
+        durable.remove_folder(self._folder(release_id), self._disk)
 
     def _folder(self, release_id: str) -> Path:
         return self._root / checked_release(release_id)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from difflib import get_close_matches
 
@@ -86,12 +86,20 @@ def ways_back(record: RingRecord) -> tuple[Deployment, ...]:
     return tuple(ways)
 
 
-def last_good(record: RingRecord, failed: str) -> Deployment | None:
-    """What a restore goes to: the newest that proved itself, other than the release that failed; None when none did."""
-    for deployment in record.deployments:
-        if deployment.proven_at and deployment.release != failed and not record.is_quarantined(deployment.release):
-            return deployment
-    return None
+def open_ways(record: RingRecord, lost: Collection[str]) -> tuple[Deployment, ...]:
+    """The ways back that can be gone, best first; `lost` are releases whose images are not here any more."""
+    return tuple(way for way in ways_back(record) if way.release not in lost)
+
+
+def last_good(record: RingRecord, failed: str, lost: Collection[str] = ()) -> Deployment | None:
+    """What a restore goes to: the newest that proved itself, other than the release that failed; None when none did.
+
+    Releases in `lost` come last: where nothing else is left, failing to go back has to call a person.
+    """
+    good = [
+        d for d in record.deployments if d.proven_at and d.release != failed and not record.is_quarantined(d.release)
+    ]
+    return next((d for d in good if d.release not in lost), good[0] if good else None)
 
 
 def contracts_crossed(record: RingRecord, target: str, leaving: Release | None = None) -> tuple[str, ...]:
@@ -129,21 +137,32 @@ def contract_next_step(ring: str) -> str:
     return f"A person decides: promote a fix, or `ring-ctl rollback {ring} --reason TEXT`."
 
 
-def rollback_choice(record: RingRecord, ring: str, tag: str | None = None, release: str | None = None) -> Deployment:
+def rollback_choice(
+    record: RingRecord, ring: str, tag: str | None = None, release: str | None = None, lost: Collection[str] = ()
+) -> Deployment:
     """The deployment a rollback goes to: the last that proved itself, or the one named by tag or release.
 
-    A tag that several releases carried means the newest of them. Raises `no_rollback_target`.
+    A tag that several releases carried means the newest of them. What is in `lost` is passed over, unless nothing
+    else is named so. Raises `no_rollback_target`.
     """
     ways = ways_back(record)
-    listed = ", ".join(f"{way.tag} ({way.release})" for way in ways) or "none"
+    listed = ", ".join(f"{way.tag} ({way.release}{', lost' if way.release in lost else ''})" for way in ways) or "none"
     if tag is not None:
         checked_tag(tag)
         ways = tuple(way for way in ways if way.tag == tag)
     if release is not None:
         checked_release(release)
         ways = tuple(way for way in ways if way.release == release)
-    if ways:
+    if here := [way for way in ways if way.release not in lost]:
+        return here[0]
+    if ways and (tag or release):
         return ways[0]
+    if ways:
+        raise NoRollbackTarget(
+            f"{ring} cannot go back: the images of every release that proved itself are gone",
+            f"Deploy or promote a release again. Ways back: {listed}.",
+            ways=[],
+        )
     wanted = f" with {'tag ' + tag if tag else 'id ' + str(release)}" if tag or release else ""
     raise NoRollbackTarget(
         f"{ring} has no earlier release{wanted} that proved itself",
@@ -245,6 +264,18 @@ def kept_releases(record: RingRecord) -> tuple[str, ...]:
     if record.candidate:
         held.append(record.candidate.release)
     return tuple(dict.fromkeys(held))
+
+
+def standing_releases(record: RingRecord, lost: Collection[str] = ()) -> tuple[str, ...]:
+    """The releases whose images have to survive every prune: the next way back, the candidate, and what should run
+    and does not; containers that run keep their own images.
+    """
+    standing = [way.release for way in open_ways(record, lost)[:1]]
+    if record.candidate:
+        standing.append(record.candidate.release)
+    if record.release and (record.stuck or not record.running):
+        standing.append(record.release)
+    return tuple(dict.fromkeys(standing))
 
 
 def _with_ways(record: RingRecord) -> RingRecord:

@@ -9,6 +9,7 @@ from aither_rings_mcp.domain.composition import LABEL_RELEASE
 from aither_rings_mcp.domain.errors import DockerUnavailable, ImageMissing, InvalidArguments, RingError, StateUnreadable
 from aither_rings_mcp.domain.naming import forensic_tag, latest_tag, repository, rollback_tag
 from aither_rings_mcp.domain.rollout import Operation
+from aither_rings_mcp.manager.way_back import lost_releases
 from aither_rings_mcp.manager.world import World
 from aither_rings_mcp.ports import OnLine
 
@@ -72,6 +73,52 @@ class Marks:
         # Nobody can say which images an unreadable release needs, so all stay.
         if not unreadable:
             await world.pins.let_go(frozenset(kept))
+
+    async def stand(self) -> None:
+        """Makes the images of the next way back of every ring survive every prune, not only one of images.
+
+        Costs a third of a second for each image that comes to it, and two looks at lists when nothing does.
+        """
+        world = self._world
+        state = world.state.load()
+        records = {name: state.ring(name) for name in world.settings.rings}
+        lost = await lost_releases(world, *records.values())
+        standing: set[str] = set()
+        for record in records.values():
+            for release_id in policy.standing_releases(record, lost):
+                standing.update(self._images(release_id).values())
+        for image in sorted(await world.pins.stand(frozenset(standing))):
+            self._say(f"the pin of {image} cannot run: its image survives a prune of images, but not one of containers")
+
+    async def repair(self) -> tuple[str, ...]:
+        """Puts back the pins that somebody removed; returns the kept releases that lost images, which nothing can.
+
+        Two looks at lists when all is well.
+        """
+        world = self._world
+        state = world.state.load()
+        held, here = await world.pins.held(), await world.engine.images()
+        lost: dict[str, None] = {}
+        for name in world.settings.rings:
+            for release_id in policy.kept_releases(state.ring(name)):
+                images = self._images(release_id)
+                if not here.issuperset(images.values()):
+                    lost[release_id] = None
+                unpinned = {service: image for service, image in images.items() if image in here - held}
+                try:
+                    if unpinned:
+                        await world.pins.hold(unpinned, release_id)
+                except ImageMissing:  # since this look
+                    lost[release_id] = None
+        return tuple(lost)
+
+    def _images(self, release: str) -> Mapping[str, str]:
+        """The images of a release; of one that cannot be read that is said, and there are none."""
+        try:
+            return self._world.releases.load(release).images
+        except (InvalidArguments, StateUnreadable) as error:
+            self._say(error.message)
+            return {}
 
     async def _mark(self, release: str, images: Mapping[str, str], tags: list[str]) -> None:
         try:

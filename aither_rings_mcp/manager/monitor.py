@@ -24,6 +24,7 @@ from aither_rings_mcp.domain.watch import judge as verdict
 from aither_rings_mcp.manager.drift import drift
 from aither_rings_mcp.manager.observer import judge
 from aither_rings_mcp.manager.operations import Operations
+from aither_rings_mcp.manager.way_back import lost_releases
 from aither_rings_mcp.manager.world import BACKBONE, MONITOR_CLAIM, World
 from aither_rings_mcp.ports import OnLine
 
@@ -238,7 +239,7 @@ class Monitor:
         if record.release in record.taken_back:
             return await self._stick(ring, f"{record.release} was taken back before, and is bad again: {why}")
         try:
-            choice = policy.rollback_choice(record, ring)
+            choice = policy.rollback_choice(record, ring, lost=await lost_releases(self._world, record))
             policy.check_crosses_nothing(record, ring, choice.release, MONITOR)
             request = Request(kind=Kind.ROLLBACK, ring=ring, release=choice.release, reason=why)
             op = self._operations.start(request, MONITOR, f"restore {ring} {record.release} {record.deployed_at}")

@@ -32,7 +32,7 @@ from aither_rings_mcp.domain.answers import (
     UnlockAnswer,
     VerifyAnswer,
 )
-from aither_rings_mcp.domain.errors import InvalidArguments, InvalidTransition
+from aither_rings_mcp.domain.errors import InvalidArguments, InvalidTransition, RingError
 from aither_rings_mcp.domain.model import Actor, Override
 from aither_rings_mcp.domain.plan import Plan
 from aither_rings_mcp.domain.rollout import BEFORE_EFFECT, Kind, Phase, Request
@@ -41,11 +41,14 @@ from aither_rings_mcp.domain.verdict import GateResult, blocking
 from aither_rings_mcp.manager import doctor, outcomes, views
 from aither_rings_mcp.manager.executor import Executor
 from aither_rings_mcp.manager.gating import examine
+from aither_rings_mcp.manager.marks import Marks
 from aither_rings_mcp.manager.monitor import Monitor
 from aither_rings_mcp.manager.operations import Operations, Watch
 from aither_rings_mcp.manager.plan_book import PlanBook
 from aither_rings_mcp.manager.planning import Draft, draft_promotion
+from aither_rings_mcp.manager.retention import Retention
 from aither_rings_mcp.manager.unlock import unlock
+from aither_rings_mcp.manager.way_back import lost_releases
 from aither_rings_mcp.manager.world import BACKBONE, World
 from aither_rings_mcp.ports import OnLine
 
@@ -211,7 +214,7 @@ class RingManager:
             raise outcomes.stuck_error(ring, record.stuck)
         if (record.release is not None and record.release == release) or (tag is not None and record.tag == tag):
             return self._rollback_noop(ring, record.release, f"{ring} already runs {record.tag} ({record.release}).")
-        choice = policy.rollback_choice(record, ring, tag, release)
+        choice = policy.rollback_choice(record, ring, tag, release, await lost_releases(self._world, record))
         policy.check_crosses_nothing(record, ring, choice.release, actor)
         if dry_run:
             return RollbackAnswer(
@@ -334,9 +337,19 @@ class RingManager:
             op = await Executor(world, say).run(op.model_copy(update={"epoch": claim.epoch}))
         finally:
             claim.release()
+        if op.final:
+            await self._afterwards(say)
         return op.final
 
     # -- shared pieces
+
+    async def _afterwards(self, say: OnLine) -> None:
+        """What nobody has to wait for: leftovers go, and the way back is made to survive every prune."""
+        for act in (Retention(self._world, say).clear, Marks(self._world, say).stand):
+            try:
+                await act()
+            except RingError as error:
+                say(f"left for the next time: {error.message}")
 
     async def _lifecycle(
         self, kind: Kind, ring: str, actor: Actor, wait_s: float | None, watch: Watch | None

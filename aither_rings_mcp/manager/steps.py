@@ -25,6 +25,7 @@ from aither_rings_mcp.manager.observer import verify
 from aither_rings_mcp.manager.outcomes import stuck_error
 from aither_rings_mcp.manager.planning import draft_promotion, run_file
 from aither_rings_mcp.manager.preparation import Moved, Preparation
+from aither_rings_mcp.manager.way_back import lost_releases
 from aither_rings_mcp.manager.world import BACKBONE, World
 from aither_rings_mcp.ports import OnLine
 
@@ -235,7 +236,8 @@ class Steps:
             return Signal.REFUSED, op
         world, ring, record = self._world, op.request.ring, self._record(op)
         self._say(f"restoring {ring}: {op.verification.get('reason') or 'the new release did not start'}")
-        good = policy.last_good(record, _release(op).id) if record.running else None
+        lost = await lost_releases(world, record)
+        good = policy.last_good(record, _release(op).id, lost) if record.running else None
         op = op.model_copy(update={"previous": good.release if good else None})
         op = await self._marks.forensics(op, op.previous)
         if good and (crossed := policy.contracts_crossed(record, good.release, _release(op))):

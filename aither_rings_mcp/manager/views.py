@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
@@ -20,9 +20,9 @@ from aither_rings_mcp.domain.answers import (
     StepView,
     VerifyAnswer,
 )
-from aither_rings_mcp.domain.errors import InvalidArguments, RingError
+from aither_rings_mcp.domain.errors import InvalidArguments
 from aither_rings_mcp.domain.health import ring_state
-from aither_rings_mcp.domain.model import RecordedEvent, RingKind, RingRecord
+from aither_rings_mcp.domain.model import Deployment, RecordedEvent, RingKind, RingRecord
 from aither_rings_mcp.domain.policy import known_ring, runtime_ring, ways_back
 from aither_rings_mcp.domain.rollout import PERCENT, Operation, Phase
 from aither_rings_mcp.manager import outcomes
@@ -30,6 +30,7 @@ from aither_rings_mcp.manager.drift import drift
 from aither_rings_mcp.manager.monitor import settling_until, watched
 from aither_rings_mcp.manager.observer import look
 from aither_rings_mcp.manager.operations import Operations, shown
+from aither_rings_mcp.manager.way_back import runnable
 from aither_rings_mcp.manager.world import World
 
 _LOG_LINES = 100
@@ -40,10 +41,12 @@ async def status(world: World, operations: Operations, ring: str | None, detaile
     names = [ring] if ring else list(world.settings.rings)
     for name in names:
         known_ring(world.settings, name)
-    await world.engine.facts()  # without an engine nothing that is recorded can be said to run
+    here = await world.engine.images()  # without an engine nothing that is recorded can be said to run
     state = world.state.load()
     left = {op.request.ring: op for op in operations.interrupted()}
-    rings = [await _ring_status(world, operations, name, state.ring(name), left.get(name), detailed) for name in names]
+    rings = [
+        await _ring_status(world, operations, name, state.ring(name), left.get(name), here, detailed) for name in names
+    ]
     parts = [_in_short(view) for view in rings]
     return StatusAnswer(
         ok=all(view.state not in {"stuck", "unknown"} and not view.drift for view in rings),
@@ -63,12 +66,19 @@ def _in_short(view: RingStatus) -> str:
 
 
 async def _ring_status(
-    world: World, operations: Operations, name: str, record: RingRecord, left: Operation | None, detailed: bool
+    world: World,
+    operations: Operations,
+    name: str,
+    record: RingRecord,
+    left: Operation | None,
+    here: Collection[str],
+    detailed: bool,
 ) -> RingStatus:
     kind = world.settings.rings[name].kind
     now = world.clock.now()
     active = shown(left) if left else operations.active(name)
     candidate, runtime = record.candidate, kind is RingKind.RUNTIME
+    way = _way_back(world, record, here)
     images = dict(world.releases.load(record.release).images) if detailed and record.release else None
     return RingStatus(
         name=name,
@@ -79,9 +89,9 @@ async def _ring_status(
         commit=record.commit,
         release=record.release,
         deployed_at=record.deployed_at,
-        rollback_target=record.rollback_target,
-        rollback_release=record.rollback_release,
-        rollback_ready=await _rollback_ready(world, record),
+        rollback_target=way.tag if way else record.rollback_target,
+        rollback_release=way.release if way else record.rollback_release,
+        rollback_ready=way is not None,
         active_operation=active,
         quarantine=tuple(QuarantineView(**entry.model_dump()) for entry in record.quarantine) or None,
         override=f"{record.override.by}: {record.override.reason}" if record.override else None,
@@ -121,19 +131,9 @@ def _state_word(
     return "running" if record.running else "stopped"
 
 
-async def _rollback_ready(world: World, record: RingRecord) -> bool:
-    """Whether the way back is open now: its config is stored and every image is here."""
-    ways = ways_back(record)
-    if not ways:
-        return False
-    try:
-        release = world.releases.load(ways[0].release)
-        for image in release.images.values():
-            if await world.engine.image(image) is None:
-                return False
-    except RingError:
-        return False
-    return True
+def _way_back(world: World, record: RingRecord, here: Collection[str]) -> Deployment | None:
+    """What a rollback would take now: its config is stored and every image is here. None: no way is open."""
+    return next((way for way in ways_back(record) if runnable(world, way.release, here)), None)
 
 
 def _after_status(world: World, rings: Sequence[RingStatus]) -> list[NextAction]:
@@ -182,10 +182,8 @@ async def health(world: World, ring: str, services: Sequence[str] | None) -> Hea
     critical = tuple(service.name for service in bad if service.critical)
     healthy = len(seen) - len(bad)
     actions: list[NextAction] = []
-    if critical and record.rollback_target:
-        actions.append(
-            NextAction(tool="ring_rollback", arguments={"ring": ring}, why=f"go back to {record.rollback_target}")
-        )
+    if critical and (way := _way_back(world, record, await world.engine.images())):
+        actions.append(NextAction(tool="ring_rollback", arguments={"ring": ring}, why=f"go back to {way.tag}"))
     if bad:
         actions.append(NextAction(tool="ring_history", arguments={"ring": ring, "limit": 5}, why="see what changed"))
     return HealthAnswer(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 from pathlib import Path
 
@@ -121,3 +122,23 @@ def test_a_folder_that_cannot_be_made_is_explained(tmp_path: Path) -> None:
     with pytest.raises(EngineFailure, match="file/inside") as caught:
         durable.folder(tmp_path / "file" / "inside")
     assert "writable folder" in caught.value.next_step
+
+
+def test_a_folder_that_is_removed_is_there_whole_or_not_at_all_wherever_it_is_cut(tmp_path: Path) -> None:
+    for names_survive in (True, False):
+        for cut_at in itertools.count(1):
+            folder = tmp_path / f"{names_survive}-{cut_at}" / "r-1"
+            (folder / "gates").mkdir(parents=True)
+            (folder / "release.json").write_text("{}")
+            (folder / "gates" / "log").write_text("well")
+            try:
+                durable.remove_folder(folder, CuttingDisk(cut_at, names_survive))
+            except PowerCut:
+                assert not folder.exists() or (folder / "gates" / "log").read_text() == "well"
+                neighbour = folder.with_name("r-2")
+                neighbour.mkdir()
+                durable.remove_folder(neighbour)
+                assert [path.name for path in folder.parent.iterdir()] == (["r-1"] if folder.exists() else [])
+            else:
+                assert list(folder.parent.iterdir()) == []
+                break

@@ -24,8 +24,10 @@ from aither_rings_mcp.domain.policy import (
     kept_releases,
     known_path,
     known_ring,
+    last_good,
     rollback_choice,
     runtime_ring,
+    standing_releases,
     ways_back,
     went_back,
 )
@@ -341,3 +343,36 @@ def test_a_path_between_unknown_rings_names_the_ring() -> None:
     with pytest.raises(UnknownRing, match="'pord'"):
         known_path(settings(), "dev", "pord")
     assert known_path(settings(), "dev", "staging").target == "staging"
+
+
+# -- what is lost
+
+
+@pytest.mark.promise(9)
+def test_a_rollback_that_names_nothing_passes_over_what_is_lost() -> None:
+    record = Prod().deploy(1).deploy(2).deploy(3).record
+    lost = {release(2).id}
+    assert rollback_choice(record, "prod", lost=lost).release == release(1).id
+    assert rollback_choice(record, "prod", release=release(2).id, lost=lost).release == release(2).id
+    with pytest.raises(NoRollbackTarget, match="images of every release") as caught:
+        rollback_choice(record, "prod", lost={*ids(1, 2)})
+    assert f"prod-1 ({release(1).id}, lost)" in caught.value.next_step
+
+
+@pytest.mark.promise(9)
+def test_a_restore_takes_what_is_lost_only_when_nothing_else_is_left() -> None:
+    record = Prod().deploy(1).deploy(2).record
+    for lost, wanted in (((), 2), (ids(2), 1), (ids(1, 2), 2)):
+        found = last_good(record, release(9).id, lost)
+        assert found
+        assert found.release == release(wanted).id
+
+
+@pytest.mark.promise(9)
+def test_what_has_to_stand_is_the_next_way_back_and_what_should_run_but_does_not() -> None:
+    record = Prod().deploy(1).deploy(2).deploy(3).record
+    assert standing_releases(record) == tuple(ids(2))
+    assert standing_releases(record, ids(2)) == tuple(ids(1))
+    for change in ({"running": False}, {"stuck": "op-1: it did not start"}):
+        assert standing_releases(record.model_copy(update=change)) == tuple(ids(2, 3))
+    assert standing_releases(RingRecord()) == ()

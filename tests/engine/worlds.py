@@ -304,6 +304,10 @@ class World:
                     found.append(int(process.name))
         return found
 
+    def workers_end(self) -> None:
+        """Waits for workers that still see to pins and leftovers after their operation ended."""
+        wait_for(lambda: not self.processes_with(WORKER, str(self.config)), 30, "workers end")
+
     def _end_workers(self) -> None:
         """A worker outlives its door, and Compose a killed worker: both would outlive a failed test."""
         ours = [(WORKER, str(self.config)), *(("--project-name", project) for project in self.projects.values())]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ from aither_rings_mcp.domain.composition import LABEL_PIN, LABEL_RELEASE, host_p
 from aither_rings_mcp.domain.errors import ImageMissing
 from aither_rings_mcp.domain.health import ContainerView, ProbeResult
 from aither_rings_mcp.domain.settings import Settings
-from aither_rings_mcp.ports import ComposeConfig, EngineFacts, ImageView, OnLine
+from aither_rings_mcp.ports import ComposeConfig, EngineFacts, ImageView, NamedImage, OnLine
+from fakes.clock import START
 from fakes.machine import Container, Machine, Spec
 
 APP_PORT = 8000
@@ -40,6 +42,23 @@ class FakeEngine:
         labels = {"fault": self._machine.images[image].kind}
         return ImageView(id=image, architecture="amd64", os="linux", labels=labels, size=1)
 
+    async def images(self) -> frozenset[str]:
+        self._machine.answer()
+        return frozenset(self._machine.images)
+
+    async def names(self) -> tuple[NamedImage, ...]:
+        """Images are as old as their place among all that were built."""
+        self._machine.answer()
+        built = list(self._machine.images)
+        return tuple(
+            NamedImage(reference, image, START + timedelta(seconds=built.index(image)))
+            for reference, image in self._machine.tags.items()
+            if image in self._machine.images
+        )
+
+    async def untag(self, reference: str) -> None:
+        self._machine.untag(reference)
+
     async def tag(self, image_id: str, reference: str) -> None:
         self._machine.tag(image_id, reference)
 
@@ -51,7 +70,7 @@ class FakeEngine:
 
 
 class FakePins:
-    """`ports.Pins`: one created container per image."""
+    """`ports.Pins`: one container per image, created or running."""
 
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
@@ -64,6 +83,28 @@ class FakePins:
                 raise ImageMissing(f"the image {image} is not on this machine any more", "Deploy again.", image=image)
             labels = ((LABEL_PIN, "here"), (LABEL_RELEASE, release))
             self._machine.create("", f"pin-{image[7:19]}", Spec(image, labels))
+
+    async def stand(self, images: frozenset[str]) -> frozenset[str]:
+        self._machine.answer()
+        pins = {c.spec.image: c for c in self._machine.containers.values() if c.pin}
+        failed: set[str] = set()
+        for image in sorted(images):
+            try:
+                if image not in pins:
+                    await self.hold({"": image}, "")
+                    pins = {c.spec.image: c for c in self._machine.containers.values() if c.pin}
+                if pins[image].status != "running":
+                    self._machine.start(pins[image])
+            except ImageMissing:
+                failed.add(image)
+        for pin in pins.values():
+            if pin.spec.image not in images and pin.status == "running":
+                self._machine.stop(pin)
+        return frozenset(failed)
+
+    async def held(self) -> frozenset[str]:
+        self._machine.answer()
+        return frozenset(self._machine.pins())
 
     async def let_go(self, keep: frozenset[str]) -> None:
         self._machine.answer()

@@ -132,6 +132,24 @@ class Machine:
         self.images = {image: fault for image, fault in self.images.items() if image in used}
         self.tags = {reference: image for reference, image in self.tags.items() if image in used}
 
+    def untag(self, reference: str) -> None:
+        """`docker rmi`: the image goes with its last name, unless a container has it."""
+        image = self.tags.get(reference)
+        if image is None:
+            return
+        last = list(self.tags.values()).count(image) == 1
+        if last and any(container.spec.image == image for container in self.containers.values()):
+            return
+        self.effect(f"untag {reference}")
+        del self.tags[reference]
+        if last:
+            del self.images[image]
+
+    def prune_system(self) -> None:
+        """`docker system prune -a`: takes every container that does not run, then what `prune_images` takes."""
+        self.containers = {i: c for i, c in self.containers.items() if c.status in {"running", "restarting"}}
+        self.prune_images()
+
     # -- containers
 
     def of(self, project: str) -> list[Container]:
