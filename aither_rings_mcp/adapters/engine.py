@@ -11,7 +11,7 @@ import anyio.to_thread
 
 from aither_rings_mcp.domain.errors import DockerUnavailable, EngineFailure, ImageMissing
 from aither_rings_mcp.domain.health import ContainerView
-from aither_rings_mcp.ports import EngineFacts, ImageView, NamedImage
+from aither_rings_mcp.ports import EngineFacts, Images, ImageView, NamedImage
 
 T = TypeVar("T")
 PROJECT_LABEL = "com.docker.compose.project"
@@ -69,16 +69,15 @@ class DockerEngine:
 
         await self.call(put)
 
-    async def images(self) -> frozenset[str]:
+    async def images(self) -> Images:
         listed = await self.call(lambda api: api.images(all=True))
-        return frozenset(image["Id"] for image in listed)
-
-    async def names(self) -> tuple[NamedImage, ...]:
-        listed = await self.call(lambda api: api.images())
-        return tuple(
-            NamedImage(reference, image["Id"], datetime.fromtimestamp(image["Created"], UTC))
-            for image in listed
-            for reference in image["RepoTags"] or ()
+        return Images(
+            frozenset(image["Id"] for image in listed),
+            tuple(
+                NamedImage(reference, image["Id"], datetime.fromtimestamp(image["Created"], UTC))
+                for image in listed
+                for reference in image["RepoTags"] or ()
+            ),
         )
 
     async def untag(self, reference: str) -> None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from aither_rings_mcp.domain import policy
 from aither_rings_mcp.domain.composition import LABEL_RELEASE
 from aither_rings_mcp.domain.errors import DockerUnavailable, ImageMissing, InvalidArguments, RingError, StateUnreadable
 from aither_rings_mcp.domain.naming import forensic_tag, latest_tag, repository, rollback_tag
 from aither_rings_mcp.domain.rollout import Operation
-from aither_rings_mcp.manager.way_back import lost_releases
+from aither_rings_mcp.manager.way_back import lost_among
 from aither_rings_mcp.manager.world import World
 from aither_rings_mcp.ports import OnLine
 
@@ -74,15 +74,17 @@ class Marks:
         if not unreadable:
             await world.pins.let_go(frozenset(kept))
 
-    async def stand(self) -> None:
+    async def stand(self, here: Collection[str] | None = None) -> None:
         """Makes the images of the next way back of every ring survive every prune, not only one of images.
 
-        Costs a third of a second for each image that comes to it, and two looks at lists when nothing does.
+        Costs a third of a second for each image that comes to it, and a look at a list or two when nothing does.
+        `here`: the images of the engine, for who knows them already.
         """
         world = self._world
         state = world.state.load()
         records = {name: state.ring(name) for name in world.settings.rings}
-        lost = await lost_releases(world, *records.values())
+        here = (await world.engine.images()).ids if here is None else here
+        lost = lost_among(world, here, *records.values())
         standing: set[str] = set()
         for record in records.values():
             for release_id in policy.standing_releases(record, lost):
@@ -90,14 +92,14 @@ class Marks:
         for image in sorted(await world.pins.stand(frozenset(standing))):
             self._say(f"the pin of {image} cannot run: its image survives a prune of images, but not one of containers")
 
-    async def repair(self) -> tuple[str, ...]:
+    async def repair(self, here: frozenset[str]) -> tuple[str, ...]:
         """Puts back the pins that somebody removed; returns the kept releases that lost images, which nothing can.
 
-        Two looks at lists when all is well.
+        `here`: the images of the engine. One look at a list when all is well.
         """
         world = self._world
         state = world.state.load()
-        held, here = await world.pins.held(), await world.engine.images()
+        held = await world.pins.held()
         lost: dict[str, None] = {}
         for name in world.settings.rings:
             for release_id in policy.kept_releases(state.ring(name)):

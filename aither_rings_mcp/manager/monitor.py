@@ -21,7 +21,8 @@ from aither_rings_mcp.domain.rollout import Kind, Operation, Phase, Request
 from aither_rings_mcp.domain.settings import Unhealthy
 from aither_rings_mcp.domain.watch import Call, Judgement, Memory, RingWatch, Sample
 from aither_rings_mcp.domain.watch import judge as verdict
-from aither_rings_mcp.manager.drift import drift
+from aither_rings_mcp.manager.drift import drift, moved_tags
+from aither_rings_mcp.manager.marks import Marks
 from aither_rings_mcp.manager.observer import judge
 from aither_rings_mcp.manager.operations import Operations
 from aither_rings_mcp.manager.way_back import lost_releases
@@ -101,6 +102,7 @@ class Monitor:
         judgements = {ring: self._judged(ring, looks) for ring in looks}
         for ring, judgement in judgements.items():
             await self._act(ring, judgement)
+        await self._keep_ways_open({ring: state.ring(ring) for ring in rings})
         if len(rings) == len(self._world.settings.runtime_rings):
             with suppress(RingError):
                 await self._world.healer.resume()  # whoever suspended it may have died
@@ -138,6 +140,23 @@ class Monitor:
             return False
         await self._tell(ring, "claim", None)
         return holder is None
+
+    async def _keep_ways_open(self, records: Mapping[str, RingRecord]) -> None:
+        """Pins that somebody removed come back; what can no longer be gone back to is told, as is a moved tag."""
+        marks = Marks(self._world, self._say)
+        try:
+            images = await self._world.engine.images()
+            lost = await marks.repair(images.ids)
+            await marks.stand(images.ids)
+        except RingError:  # without an engine there is nothing to keep
+            return
+        for ring, record in records.items():
+            gone = [way for way in policy.ways_back(record) if way.release in lost]
+            said = f"no way back any more to {', '.join(f'{way.tag} ({way.release})' for way in gone)}: images are gone"
+            if gone and not policy.open_ways(record, lost):
+                said += "; none is left"
+            await self._tell(ring, "way_back", said if gone else None)
+            await self._tell(ring, "tags", moved_tags(self._world, ring, record, images.names))
 
     # -- looking
 

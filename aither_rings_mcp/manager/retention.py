@@ -48,7 +48,7 @@ class Retention:
         held.update(image for op in recent if op.release and not op.final for image in op.release.images.values())
         keep = self._world.settings.keep_releases
         by_kind: defaultdict[str, list[tuple[str, NamedImage]]] = defaultdict(list)
-        for name in await self._world.engine.names():
+        for name in (await self._world.engine.images()).names:
             if match := self._ours(name.reference):
                 # forensics by when they were done, releases by when they were built
                 by_kind[name.reference.rpartition("-")[0]].append((match["time"] or name.created.isoformat(), name))

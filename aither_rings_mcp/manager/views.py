@@ -26,12 +26,13 @@ from aither_rings_mcp.domain.model import Deployment, RecordedEvent, RingKind, R
 from aither_rings_mcp.domain.policy import known_ring, runtime_ring, ways_back
 from aither_rings_mcp.domain.rollout import PERCENT, Operation, Phase
 from aither_rings_mcp.manager import outcomes
-from aither_rings_mcp.manager.drift import drift
+from aither_rings_mcp.manager.drift import drift, moved_tags
 from aither_rings_mcp.manager.monitor import settling_until, watched
 from aither_rings_mcp.manager.observer import look
 from aither_rings_mcp.manager.operations import Operations, shown
 from aither_rings_mcp.manager.way_back import runnable
 from aither_rings_mcp.manager.world import World
+from aither_rings_mcp.ports import Images
 
 _LOG_LINES = 100
 
@@ -41,11 +42,12 @@ async def status(world: World, operations: Operations, ring: str | None, detaile
     names = [ring] if ring else list(world.settings.rings)
     for name in names:
         known_ring(world.settings, name)
-    here = await world.engine.images()  # without an engine nothing that is recorded can be said to run
+    images = await world.engine.images()  # without an engine nothing that is recorded can be said to run
     state = world.state.load()
     left = {op.request.ring: op for op in operations.interrupted()}
     rings = [
-        await _ring_status(world, operations, name, state.ring(name), left.get(name), here, detailed) for name in names
+        await _ring_status(world, operations, name, state.ring(name), left.get(name), images, detailed)
+        for name in names
     ]
     parts = [_in_short(view) for view in rings]
     return StatusAnswer(
@@ -55,6 +57,12 @@ async def status(world: World, operations: Operations, ring: str | None, detaile
         as_of=world.clock.now(),
         rings=tuple(rings),
     )
+
+
+async def _drift(world: World, ring: str, record: RingRecord, images: Images) -> str | None:
+    runs = drift(world, record, await world.engine.containers(world.project(ring)))
+    tags = moved_tags(world, ring, record, images.names)
+    return "; ".join(said for said in (runs, tags) if said) or None
 
 
 def _in_short(view: RingStatus) -> str:
@@ -71,9 +79,10 @@ async def _ring_status(
     name: str,
     record: RingRecord,
     left: Operation | None,
-    here: Collection[str],
+    engine_images: Images,
     detailed: bool,
 ) -> RingStatus:
+    here = engine_images.ids
     kind = world.settings.rings[name].kind
     now = world.clock.now()
     active = shown(left) if left else operations.active(name)
@@ -97,9 +106,7 @@ async def _ring_status(
         override=f"{record.override.by}: {record.override.reason}" if record.override else None,
         stuck=record.stuck,
         # while it is being changed, it differs from its record for a good reason
-        drift=drift(world, record, await world.engine.containers(world.project(name)))
-        if runtime and not active
-        else None,
+        drift=await _drift(world, name, record, engine_images) if runtime and not active else None,
         settling_until=settling_until(world, record) if runtime else None,
         images=images,
         candidate=CandidateView(
@@ -182,7 +189,7 @@ async def health(world: World, ring: str, services: Sequence[str] | None) -> Hea
     critical = tuple(service.name for service in bad if service.critical)
     healthy = len(seen) - len(bad)
     actions: list[NextAction] = []
-    if critical and (way := _way_back(world, record, await world.engine.images())):
+    if critical and (way := _way_back(world, record, (await world.engine.images()).ids)):
         actions.append(NextAction(tool="ring_rollback", arguments={"ring": ring}, why=f"go back to {way.tag}"))
     if bad:
         actions.append(NextAction(tool="ring_history", arguments={"ring": ring, "limit": 5}, why="see what changed"))

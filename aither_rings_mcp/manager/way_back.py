@@ -12,7 +12,11 @@ from aither_rings_mcp.manager.world import World
 
 async def lost_releases(world: World, *records: RingRecord) -> frozenset[str]:
     """The kept releases of these rings that cannot be run any more: an image is gone, or what is stored of them."""
-    here = await world.engine.images()
+    return lost_among(world, (await world.engine.images()).ids, *records)
+
+
+def lost_among(world: World, here: Collection[str], *records: RingRecord) -> frozenset[str]:
+    """The same, of the images that are `here`."""
     kept = {release for record in records for release in policy.kept_releases(record)}
     return frozenset(release for release in kept if not runnable(world, release, here))
 

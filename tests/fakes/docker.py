@@ -12,7 +12,7 @@ from aither_rings_mcp.domain.composition import LABEL_PIN, LABEL_RELEASE, host_p
 from aither_rings_mcp.domain.errors import ImageMissing
 from aither_rings_mcp.domain.health import ContainerView, ProbeResult
 from aither_rings_mcp.domain.settings import Settings
-from aither_rings_mcp.ports import ComposeConfig, EngineFacts, ImageView, NamedImage, OnLine
+from aither_rings_mcp.ports import ComposeConfig, EngineFacts, Images, ImageView, NamedImage, OnLine
 from fakes.clock import START
 from fakes.machine import Container, Machine, Spec
 
@@ -42,19 +42,16 @@ class FakeEngine:
         labels = {"fault": self._machine.images[image].kind}
         return ImageView(id=image, architecture="amd64", os="linux", labels=labels, size=1)
 
-    async def images(self) -> frozenset[str]:
-        self._machine.answer()
-        return frozenset(self._machine.images)
-
-    async def names(self) -> tuple[NamedImage, ...]:
+    async def images(self) -> Images:
         """Images are as old as their place among all that were built."""
         self._machine.answer()
         built = list(self._machine.images)
-        return tuple(
+        names = tuple(
             NamedImage(reference, image, START + timedelta(seconds=built.index(image)))
             for reference, image in self._machine.tags.items()
             if image in self._machine.images
         )
+        return Images(frozenset(built), names)
 
     async def untag(self, reference: str) -> None:
         self._machine.untag(reference)

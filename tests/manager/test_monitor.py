@@ -217,6 +217,36 @@ async def test_drift_is_told_and_never_put_right_in_silence(patrol: Patrol) -> N
     assert patrol.rollbacks() == []
 
 
+async def test_a_tag_that_somebody_moved_is_told_and_excuses_nothing(patrol: Patrol) -> None:
+    shop = patrol.shop
+    shop.machine.tags["shop-api:prod-latest"] = image_id("api", "v1")
+    await patrol.watch(15)
+    assert patrol.alerts() == [("prod", "tags")]
+    assert "shop-api:prod-latest" in str((await shop.manager.status("prod")).rings[0].drift)
+    turn(shop, "v2", SICK)
+    await patrol.watch(135)
+    assert patrol.rollbacks() == ["rolled_back"]
+    assert ("prod", "tags_over") in patrol.alerts()
+
+
+@pytest.mark.promise(9)
+async def test_pins_that_somebody_removed_come_back_and_a_lost_way_back_is_told_at_once(patrol: Patrol) -> None:
+    shop = patrol.shop
+    await shop.ship("v3")
+    pins = shop.machine.pins()
+    shop.machine.containers = {i: c for i, c in shop.machine.containers.items() if not c.pin}
+    await patrol.watch(15)
+    assert shop.machine.pins() == pins
+    assert patrol.alerts() == []
+    shop.machine.prune_system()
+    await patrol.watch(15)
+    assert patrol.alerts() == [("dev", "way_back"), ("prod", "way_back")]
+    told, _ = shop.world.history.read(2)
+    assert not [event for event in told if "none is left" in str(event.detail)]
+    assert (await shop.rollback()).outcome == "rolled_back"
+    assert images_running(shop) == runs("v2")
+
+
 @pytest.mark.promise(4, 5)
 async def test_what_a_dead_worker_left_is_carried_on(patrol: Patrol) -> None:
     shop = patrol.shop
