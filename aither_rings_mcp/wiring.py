@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from aither_rings_mcp.adapters.claim_files import ClaimFiles
 from aither_rings_mcp.adapters.compose import DockerCompose
 from aither_rings_mcp.adapters.engine import DockerEngine, PinContainers
+from aither_rings_mcp.adapters.evidence_files import EvidenceFiles
 from aither_rings_mcp.adapters.gate_cache import FileGateCache
 from aither_rings_mcp.adapters.history_file import HistoryFile
 from aither_rings_mcp.adapters.host import HostCommands, SystemClock
@@ -105,6 +106,7 @@ def build_manager(given: Path | None = None, claim_fd: int | None = None) -> Rin
             releases=ReleaseFiles(state_dir),
             journals=JournalFiles(state_dir),
             logs=OperationLogFiles(operations, clock),
+            evidence=EvidenceFiles(state_dir, settings.keep_evidence),
             plans=PlanFiles(state_dir, settings.limits.approval),
             claims=ClaimFiles(state_dir, clock),
             workers=WorkerProcesses(path, operations),

@@ -204,6 +204,7 @@ class Settings(Value):
     rollback: RollbackRule = RollbackRule()
     limits: Limits = Limits()
     keep_releases: Annotated[int, Field(ge=2, le=100)] = 5
+    keep_evidence: Annotated[int, Field(ge=1, le=1000)] = 20
 
     @property
     def critical(self) -> tuple[str, ...]:

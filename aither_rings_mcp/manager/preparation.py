@@ -8,6 +8,7 @@ from aither_rings_mcp.domain.errors import ImageMissing, InvalidTransition, NoRo
 from aither_rings_mcp.domain.model import Release
 from aither_rings_mcp.domain.naming import ring_tag
 from aither_rings_mcp.domain.rollout import Kind, Operation, Signal, SourceState
+from aither_rings_mcp.manager.evidence import Collector
 from aither_rings_mcp.manager.gating import needs_approval
 from aither_rings_mcp.manager.marks import Marks
 from aither_rings_mcp.manager.planning import check_fits, draft_promotion, make_release, run_file
@@ -24,6 +25,7 @@ class Preparation:
         self._world = world
         self._say = on_line
         self._marks = Marks(world, on_line)
+        self._evidence = Collector(world, on_line)
 
     async def build(self, op: Operation) -> Moved:
         built = self._source()
@@ -102,7 +104,9 @@ class Preparation:
                 )
         run_file(world, release)
         await world.pins.hold(release.images, release.id)
-        return Signal.OK, await self._marks.forensics(op.model_copy(update={"release": release}), release.id)
+        op = await self._marks.forensics(op.model_copy(update={"release": release}), release.id)
+        await self._evidence.collect(op, op.previous, release.id)
+        return Signal.OK, op
 
     def _source(self) -> SourceState:
         return SourceState(commit=self._world.source.commit(), digest=self._world.source.digest())

@@ -9,6 +9,7 @@ from aither_rings_mcp.domain.model import Release, RingKind
 from aither_rings_mcp.domain.settings import Settings
 from aither_rings_mcp.manager.gatekeeper import Gatekeeper
 from aither_rings_mcp.ports import (
+    Bundles,
     Claims,
     Clock,
     Commands,
@@ -47,6 +48,7 @@ class World:
     releases: Releases
     journals: Journals
     logs: OperationLogs
+    evidence: Bundles
     plans: Plans
     claims: Claims
     workers: Workers
