@@ -90,7 +90,7 @@ def cleaned(one: Draft, secrets: frozenset[str]) -> Draft:
     """The draft as it may leave. What could never fit goes first, whole lines at a time, so that no secret is halved
     before it is known for one.
     """
-    rough = trimmed(one, 2 * BUNDLE_BYTES)
+    rough = trimmed(one, BUNDLE_BYTES)
     parts = (part.model_copy(update={"text": clean(part.text, secrets)}) for part in rough.parts)
     return rough.model_copy(update={"parts": tuple(parts)})
 

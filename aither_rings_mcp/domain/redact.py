@@ -23,14 +23,8 @@ _CREDENTIAL = r"(?=[a-z._~+/=-]*(?:[0-9]|(?-i:[a-z][A-Z])))[a-z0-9._~+/=-]{8,}"
 
 _RULES: tuple[tuple[str, str], ...] = (
     (r"-----BEGIN [A-Z ]*PRIVATE KEY(?: BLOCK)?-----.*?(?:-----END [A-Z ]*PRIVATE KEY(?: BLOCK)?-----|\Z)", MASK),
-    # The end of such a key whose beginning was cut off, each line perhaps behind a time stamp.
-    (
-        r"(?-i:(?:^(?:\S{1,40} )?[A-Za-z0-9+/=]{4,76}\r?\n){1,200}(?:\S{1,40} )?"
-        r"-----END [A-Z ]{0,40}PRIVATE KEY(?: BLOCK)?-----)",
-        MASK,
-    ),
     # A line of such a key, where the text was cut into lines before it came here.
-    (r"(?-i:^(?=.*[A-Z])(?=.*[a-z])[A-Za-z0-9+/]{60,}={0,2}$)", MASK),
+    (r"(?-i:^(?=[^\n]*[A-Z])(?=[^\n]*[a-z])[A-Za-z0-9+/]{60,}={0,2}$)", MASK),
     # user:password@ in a URL or DSN; the password may hold `@` and `/`, but host:port/ is none.
     (r"(?P<keep>\b[a-z][a-z0-9+.-]{0,30}://)[^\s/@:'\"]{0,200}:(?!\d{1,5}/)[^\s'\"]{1,300}@", rf"\g<keep>{MASK}@"),
     # a token alone in the place of the user
@@ -53,6 +47,11 @@ _RULES: tuple[tuple[str, str], ...] = (
     (rf"(?P<keep>{_NAME}\\+[\"'])(?:(?!\\+[\"'])[^\r\n])+", rf"\g<keep>{MASK}"),
     (rf"(?P<keep>{_NAME})(?!\[redacted\]|[bru]?[\"']|\\+[\"'])[^\s\"'&]*[^\s\"'&,;)}}\]\\]", rf"\g<keep>{MASK}"),
     (rf"(?P<keep>--[a-z-]*{_KEYWORD}[a-z-]* +)(?![-\[])\S+", rf"\g<keep>{MASK}"),
+)
+#: The end of a private key whose beginning was cut off, each line perhaps behind a time stamp.
+_KEY_END = re.compile(
+    r"(?:^(?:\S{1,40} )?[A-Za-z0-9+/=]{4,76}\r?\n){1,80}(?:\S{1,40} )?-----END [A-Z ]{0,40}PRIVATE KEY(?: BLOCK)?-----",
+    re.MULTILINE,
 )
 _COMPILED = tuple(
     (re.compile(pattern, re.IGNORECASE | re.DOTALL | re.MULTILINE), replacement) for pattern, replacement in _RULES
@@ -102,4 +101,4 @@ def redact(text: str) -> str:
     """The text with everything that looks like a secret masked; safe to apply twice."""
     for pattern, replacement in _COMPILED:
         text = pattern.sub(replacement, text)
-    return text
+    return _KEY_END.sub(MASK, text) if "PRIVATE KEY" in text else text

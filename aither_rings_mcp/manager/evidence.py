@@ -27,8 +27,6 @@ from aither_rings_mcp.domain.secrecy import environment_changes, known_secrets, 
 from aither_rings_mcp.manager.world import World
 from aither_rings_mcp.ports import ComposeConfig, OnLine
 
-#: Everything that is asked of the engine for one bundle, in seconds: users wait for the way back.
-_LOOK_S = 5.0
 _LOG_LINES = 500
 
 
@@ -66,10 +64,11 @@ class Collector:
             if world.evidence.load(op.id) is not None:
                 return
             seen = Seen()
-            with anyio.move_on_after(_LOOK_S) as limit:
+            # users wait for the way back
+            with anyio.move_on_after(world.settings.limits.evidence) as limit:
                 await self._look(op, going_to, seen)
             if limit.cancelled_caught:
-                self._say(f"the engine took longer than {_LOOK_S:g} s, so not all evidence is kept")
+                self._say("the engine took longer than `limits.evidence`, so not all evidence is kept")
             sections = self._sections(op, release, going_to, seen)
             bundle = Bundle(
                 operation_id=op.id,
