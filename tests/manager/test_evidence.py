@@ -104,6 +104,35 @@ async def test_a_planted_secret_is_in_no_section_and_in_no_answer(busy_shop: Sho
             assert unreadable(answer.model_dump_json(), secret), section
 
 
+#: Those that are told by their shape alone.
+SHAPED = [kind for kind in PLANTED if kind not in {
+    "AWS secret", "API key", "secret with symbols", "hex token", "short password", "cookie",
+}]  # fmt: skip
+
+
+@pytest.mark.promise(16)
+@pytest.mark.parametrize("kind", SHAPED)
+async def test_a_secret_that_only_a_log_knows_is_told_by_its_shape(busy_shop: Shop, kind: str) -> None:
+    _, value, secrets = PLANTED[kind]
+    busy_shop.machine.said = ("started", value, json.dumps({"given": value}), *value.splitlines())
+    texts = files_of(busy_shop, await taken_back(busy_shop))
+    assert "started" in texts["logs"]
+    for secret in secrets:
+        assert unreadable("".join(texts.values()), secret)
+
+
+@pytest.mark.promise(16)
+async def test_what_only_the_last_good_release_knew_is_masked_as_well(shop: Shop) -> None:
+    shop.machine.environment = {"API_KEY": "plainlookingvalue"}
+    await shop.ship("v1")
+    shop.machine.environment, shop.machine.said = {}, ("plainlookingvalue is refused",)
+    answer = await shop.ship("v2", BAD)
+    texts = files_of(shop, answer.operation_id)
+    assert "[redacted] is refused" in texts["logs"]
+    assert "removed API_KEY" in texts["config_diff"]
+    assert "plainlookingvalue" not in "".join(texts.values())
+
+
 @pytest.mark.promise(16)
 async def test_values_of_variables_stay_even_where_they_look_like_nothing(busy_shop: Shop) -> None:
     busy_shop.machine.environment = {"LOGIN": "hunter2", "MODE": "fast"}
