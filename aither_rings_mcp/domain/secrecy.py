@@ -192,7 +192,7 @@ def _shown(key: str, value: object) -> Any:
     if key in _VARIABLES:
         return {name: inner if harmless(name, inner) else MASK for name, inner in _variables(value).items()}
     if key in _ARGUMENTS:
-        return _shown_arguments(value)
+        return _shown_arguments(value) if value else value
     if isinstance(value, Mapping):
         return {str(name): _shown(str(name), inner) for name, inner in cast("Mapping[object, object]", value).items()}
     if isinstance(value, list | tuple):
