@@ -18,6 +18,7 @@ from aither_rings_mcp.domain.plan import Plan
 from aither_rings_mcp.domain.rollout import Operation
 from aither_rings_mcp.domain.settings import Settings
 from aither_rings_mcp.domain.verdict import Evidence, FailedItem, GateResult, Verdict
+from aither_rings_mcp.domain.watch import Memory
 
 #: Receives one line of progress or log at a time.
 OnLine = Callable[[str], None]
@@ -65,6 +66,36 @@ class Engine(Protocol):
     async def logs(self, container_id: str, tail: int) -> tuple[str, ...]: ...
     async def health_log(self, container_id: str) -> tuple[str, ...]: ...
     async def exec(self, container_id: str, argv: Sequence[str]) -> tuple[int, str]: ...
+
+
+class Deaths(Protocol):
+    """Containers that exit, as the engine tells it.
+
+    `follow` calls `heard` with the Compose project of each and goes on until it is cancelled; it raises
+    `docker_unavailable` when the engine goes away.
+    """
+
+    async def follow(self, heard: Callable[[str], None]) -> None: ...
+
+
+class Healer(Protocol):
+    """Whoever restarts unhealthy containers on this machine. Suspending it twice is suspending it once."""
+
+    async def suspend(self) -> None: ...
+    async def resume(self) -> None: ...
+
+
+class Alarm(Protocol):
+    """Calls a person. Never raises: who cannot be reached must not stand in the way."""
+
+    async def call(self, event: Event) -> None: ...
+
+
+class MonitorMemory(Protocol):
+    """What the monitor remembers between its rounds and lives. What cannot be read was never remembered."""
+
+    def load(self) -> Memory: ...
+    def save(self, memory: Memory) -> None: ...
 
 
 class Pins(Protocol):
@@ -198,6 +229,7 @@ class Claims(Protocol):
     def take(self, ring: str, operation_id: str) -> Claim | None: ...
     def adopt(self, ring: str, fd: int) -> Claim: ...
     def holder(self, ring: str) -> str | None: ...
+    def clear_unreadable(self, ring: str) -> bool: ...
     def state_lock(self) -> AbstractContextManager[None]: ...
 
 

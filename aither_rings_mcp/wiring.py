@@ -10,14 +10,18 @@ from typing import cast
 
 from pydantic import BaseModel
 
+from aither_rings_mcp.adapters.alarm import CommandAlarm
 from aither_rings_mcp.adapters.claim_files import ClaimFiles
 from aither_rings_mcp.adapters.compose import DockerCompose
+from aither_rings_mcp.adapters.container_events import ContainerDeaths
 from aither_rings_mcp.adapters.engine import DockerEngine, PinContainers
 from aither_rings_mcp.adapters.evidence_files import EvidenceFiles
 from aither_rings_mcp.adapters.gate_cache import FileGateCache
+from aither_rings_mcp.adapters.healer import HealerContainer, NoHealer
 from aither_rings_mcp.adapters.history_file import HistoryFile
 from aither_rings_mcp.adapters.host import HostCommands, SystemClock
 from aither_rings_mcp.adapters.journal_files import JournalFiles
+from aither_rings_mcp.adapters.monitor_file import MonitorFile
 from aither_rings_mcp.adapters.operation_log import OperationLogFiles
 from aither_rings_mcp.adapters.plan_files import PlanFiles
 from aither_rings_mcp.adapters.probes import NetworkProber
@@ -27,10 +31,11 @@ from aither_rings_mcp.adapters.state_file import StateFile
 from aither_rings_mcp.adapters.workers import WorkerProcesses
 from aither_rings_mcp.config import load
 from aither_rings_mcp.domain.naming import digest
+from aither_rings_mcp.domain.settings import Settings
 from aither_rings_mcp.manager.gatekeeper import Gatekeeper
 from aither_rings_mcp.manager.ring_manager import RingManager
 from aither_rings_mcp.manager.world import World
-from aither_rings_mcp.ports import Gate
+from aither_rings_mcp.ports import Gate, Healer
 
 GATES_GROUP = "aither_rings.gates"
 CONFIG_VARIABLE = "RINGS_CONFIG"
@@ -78,6 +83,13 @@ def installation(state_dir: Path) -> str:
     return digest(str(state_dir.resolve()))[:8]
 
 
+def _healer(settings: Settings, engine: DockerEngine) -> Healer:
+    backbone = settings.backbone
+    if backbone is None or backbone.healer is None:
+        return NoHealer()
+    return HealerContainer(engine, backbone.project, backbone.healer)
+
+
 def build_manager(given: Path | None = None, claim_fd: int | None = None) -> RingManager:
     """A manager on the real world, for the rings.yaml given. Raises `config_invalid` with every fault.
 
@@ -112,5 +124,9 @@ def build_manager(given: Path | None = None, claim_fd: int | None = None) -> Rin
             workers=WorkerProcesses(path, operations),
             source=SourceTree(loaded.root, settings.source),
             gatekeeper=Gatekeeper(gates, clock, FileGateCache(state_dir / "gate-cache")),
+            deaths=ContainerDeaths(),
+            healer=_healer(settings, engine),
+            alarm=CommandAlarm(settings.alerts, commands, loaded.root, state_dir / "alerts.log"),
+            memory=MonitorFile(state_dir),
         )
     )

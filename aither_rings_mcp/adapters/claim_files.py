@@ -110,6 +110,32 @@ class ClaimFiles:
             raise self._busy(ring, f"the claim on {ring} has no record")
         return record.operation
 
+    def clear_unreadable(self, ring: str) -> bool:
+        """Moves a claim's unreadable record aside, keeping its epoch's place; False when there is nothing to clear.
+
+        Raises `ring_busy` while a process holds the lock.
+        """
+        path = self._root / f"{ring}.json"
+        try:
+            if self._record(ring) is not None or not path.exists():
+                return False
+        except RingBusy:
+            pass
+        with self._guard(ring):
+            fd = os.open(self._lock(ring), os.O_RDWR | os.O_CREAT, 0o600)
+            try:
+                if not _locks(fd, fcntl.LOCK_EX):
+                    raise self._busy(ring, f"somebody holds the claim on {ring} right now")
+                with durable.explained(path):
+                    # Any time later than every epoch so far: whoever acted on an older one stays told apart.
+                    epoch = int(self._clock.now().timestamp())
+                    self._disk.rename(path, path.with_suffix(".unreadable"))
+                    record = ClaimRecord(epoch=epoch, operation="", since=self._clock.now(), pid=os.getpid())
+                    durable.replace(path, durable.json_bytes(record), self._disk)
+            finally:
+                os.close(fd)
+        return True
+
     def state_lock(self) -> AbstractContextManager[None]:
         """Held for one read-modify-write of the state file, never longer. Not reentrant."""
         durable.folder(self._state_dir, self._disk)
@@ -132,7 +158,8 @@ class ClaimFiles:
         path = self._root / f"{ring}.json"
         return RingBusy(
             f"{why}; a claim that cannot be read counts as taken",
-            f"Make sure that no rollout of {ring} runs (`ring-ctl status {ring}`), then move {path} aside.",
+            f"Make sure that no rollout of {ring} runs (`ring-ctl status {ring}`), then `ring-ctl unlock {ring} "
+            f"--reason TEXT` moves {path} aside.",
             ring=ring,
             file=str(path),
         )

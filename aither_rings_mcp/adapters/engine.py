@@ -15,7 +15,7 @@ from aither_rings_mcp.domain.health import ContainerView
 from aither_rings_mcp.ports import EngineFacts, ImageView
 
 T = TypeVar("T")
-_PROJECT = "com.docker.compose.project"
+PROJECT_LABEL = "com.docker.compose.project"
 _SERVICE = "com.docker.compose.service"
 _ONE_OFF = "com.docker.compose.oneoff"
 
@@ -29,7 +29,7 @@ class DockerEngine:
         self._limiter: anyio.CapacityLimiter | None = None
 
     async def facts(self) -> EngineFacts:
-        said = await self._call(lambda api: api.version())
+        said = await self.call(lambda api: api.version())
         return EngineFacts(
             version=said["Version"], api_version=said["ApiVersion"], architecture=said["Arch"], os=said["Os"]
         )
@@ -39,14 +39,16 @@ class DockerEngine:
 
         def look(api: Any) -> list[ContainerView]:
             found: list[ContainerView] = []
-            for listed in api.containers(all=True, filters={"label": [f"{_PROJECT}={project}", f"{_ONE_OFF}=False"]}):
+            for listed in api.containers(
+                all=True, filters={"label": [f"{PROJECT_LABEL}={project}", f"{_ONE_OFF}=False"]}
+            ):
                 try:
                     found.append(container_view(api.inspect_container(listed["Id"])))
                 except _not_found():  # removed between the list and the look
                     continue
             return found
 
-        return tuple(sorted(await self._call(look, abandon=True), key=lambda view: (view.service, view.name)))
+        return tuple(sorted(await self.call(look, abandon=True), key=lambda view: (view.service, view.name)))
 
     async def image(self, reference: str) -> ImageView | None:
         def look(api: Any) -> ImageView | None:
@@ -55,7 +57,7 @@ class DockerEngine:
             except _not_found():
                 return None
 
-        return await self._call(look)
+        return await self.call(look)
 
     async def tag(self, image_id: str, reference: str) -> None:
         repository, _, tag = reference.rpartition(":")
@@ -66,10 +68,10 @@ class DockerEngine:
             except _not_found():
                 raise _gone(image_id) from None
 
-        await self._call(put)
+        await self.call(put)
 
     async def logs(self, container_id: str, tail: int) -> tuple[str, ...]:
-        raw = await self._call(lambda api: api.logs(container_id, tail=tail, timestamps=True), abandon=True)
+        raw = await self.call(lambda api: api.logs(container_id, tail=tail, timestamps=True), abandon=True)
         return tuple(cast("bytes", raw).decode(errors="replace").splitlines())
 
     async def health_log(self, container_id: str) -> tuple[str, ...]:
@@ -81,7 +83,7 @@ class DockerEngine:
             except _not_found():
                 return ()
 
-        return await self._call(look, abandon=True)
+        return await self.call(look, abandon=True)
 
     async def exec(self, container_id: str, argv: Sequence[str]) -> tuple[int, str]:
         def run(api: Any) -> tuple[int, str]:
@@ -89,10 +91,13 @@ class DockerEngine:
             output = cast("bytes", api.exec_start(created["Id"]))
             return api.exec_inspect(created["Id"])["ExitCode"], output.decode(errors="replace")
 
-        return await self._call(run)
+        return await self.call(run)
 
-    async def _call(self, work: Callable[[Any], T], *, abandon: bool = False) -> T:
-        """`abandon`: whoever stops waiting need not wait for the engine; for what changes nothing."""
+    async def call(self, work: Callable[[Any], T], *, abandon: bool = False) -> T:
+        """What `work` comes to with the engine's API client, in a thread; for the other adapters of the engine.
+
+        `abandon`: whoever stops waiting need not wait for the engine; for what changes nothing.
+        """
         if self._limiter is None:
             self._limiter = anyio.CapacityLimiter(8)
         return await anyio.to_thread.run_sync(self._in_thread, work, limiter=self._limiter, abandon_on_cancel=abandon)
@@ -148,7 +153,7 @@ class PinContainers:
                         name=name,
                         # Images that Compose built carry its labels, and a container inherits them: without this,
                         # `docker compose down` of the ring that built it would take the pin along.
-                        labels={LABEL_PIN: self._installation, LABEL_RELEASE: release, _PROJECT: "", _SERVICE: ""},
+                        labels={LABEL_PIN: self._installation, LABEL_RELEASE: release, PROJECT_LABEL: "", _SERVICE: ""},
                         host_config=api.create_host_config(network_mode="none"),
                     )
                 except _not_found():
@@ -168,7 +173,7 @@ class PinContainers:
         return f"aither-pin-{self._installation}-{image.removeprefix('sha256:')[:12]}"
 
     async def _call(self, work: Callable[[Any], None]) -> None:
-        await self._engine._call(work)  # pyright: ignore[reportPrivateUsage] - one module, one client
+        await self._engine.call(work)
 
 
 def _not_found() -> type[Exception]:
@@ -211,7 +216,7 @@ def container_view(raw: Mapping[str, Any]) -> ContainerView:
         id=raw["Id"],
         name=raw["Name"].lstrip("/"),
         service=labels.get(_SERVICE, ""),
-        project=labels.get(_PROJECT, ""),
+        project=labels.get(PROJECT_LABEL, ""),
         image_id=raw["Image"],
         status=state["Status"],
         health=health if health in {"starting", "healthy", "unhealthy"} else None,

@@ -26,6 +26,8 @@ class JournalFiles:
     def __init__(self, state_dir: Path, disk: durable.Disk = durable.DISK) -> None:
         self._root = state_dir / "operations"
         self._disk = disk
+        #: What has ended never changes again, so it is read once.
+        self._ended: dict[str, Operation] = {}
 
     def create(self, operation: Operation) -> None:
         """Begins a journal; an id that was used before is refused, also in a race."""
@@ -62,8 +64,9 @@ class JournalFiles:
         for name in sorted((p.name for p in self._root.iterdir() if _ID.match(p.name)), reverse=True):
             if len(newest) >= limit:
                 break
-            if operation := self._read(name):
+            if operation := self._ended.get(name) or self._read(name):
                 newest.append(operation)
+        self._ended = {operation.id: operation for operation in newest if operation.final}
         return tuple(newest)
 
     def ask_to_cancel(self, operation_id: str, by: str, reason: str) -> None:

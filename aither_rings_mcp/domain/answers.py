@@ -12,6 +12,7 @@ from aither_rings_mcp.domain.model import FROM, RingKind, Value
 from aither_rings_mcp.domain.plan import Change
 from aither_rings_mcp.domain.rollout import Kind, Phase
 from aither_rings_mcp.domain.verdict import GateResult
+from aither_rings_mcp.domain.watch import Call
 
 
 class NextAction(Value):
@@ -72,6 +73,8 @@ class RingStatus(Value):
     quarantine: tuple[QuarantineView, ...] | None = None
     override: str | None = Field(default=None, description="set while a release runs that was forced past its gates")
     stuck: str | None = None
+    drift: str | None = Field(default=None, description="how what runs differs from what is recorded")
+    settling_until: AwareDatetime | None = None
     candidate: CandidateView | None = None
     images: dict[str, str] | None = None
 
@@ -81,9 +84,13 @@ class StatusAnswer(Answer):
 
 
 class MonitorView(Value):
+    """What the monitor makes of a ring. `armed`: one runs, and would take this ring's release back."""
+
     armed: bool
+    reason: str | None = None
     unhealthy_for_s: float | None = None
     rollback_in_s: float | None = None
+    settling_until: AwareDatetime | None = None
 
 
 class HealthAnswer(Answer):
@@ -280,7 +287,32 @@ class ApprovalAnswer(Answer):
 
 
 class RecoverAnswer(Answer):
+    """`ends`: operation -> the phase it is in now."""
+
     resumed: tuple[str, ...] = ()
+    ends: dict[str, Phase] = Field(default_factory=dict)
+
+
+class RingWatchView(Value):
+    ring: str
+    call: Call
+    reason: str | None = None
+    unhealthy_for_s: float | None = None
+    rollback_in_s: float | None = None
+    settling_until: AwareDatetime | None = None
+
+
+class MonitorAnswer(Answer):
+    """One round of the monitor. `alerts` is everything people were told that is not over."""
+
+    rings: tuple[RingWatchView, ...] = ()
+    alerts: tuple[str, ...] = ()
+    resumed: tuple[str, ...] = ()
+
+
+class UnlockAnswer(Answer):
+    ring: str
+    lifted: tuple[str, ...] = ()
 
 
 class CancelAnswer(Answer):

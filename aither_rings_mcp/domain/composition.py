@@ -5,10 +5,11 @@ The shape is Compose's own (`docker compose config --format json`), so it stays 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
-from aither_rings_mcp.domain.model import Release
+from aither_rings_mcp.domain.errors import ConfigInvalid
+from aither_rings_mcp.domain.model import Release, SchemaChange
 from aither_rings_mcp.domain.naming import digest
 
 Config = dict[str, Any]
@@ -18,6 +19,8 @@ LABEL_APP = "aither.rings.app"
 LABEL_RING = "aither.rings.ring"
 LABEL_SLOT = "aither.rings.slot"
 LABEL_RELEASE = "aither.rings.release"
+#: On an image or a service: what its release does to the data it shares, `expand` or `contract`.
+LABEL_SCHEMA = "aither.rings.schema"
 #: On the containers that keep images from being pruned: the installation that holds them.
 LABEL_PIN = "aither.rings.pin"
 
@@ -31,6 +34,28 @@ def image_references(config: Mapping[str, Any], project: str) -> dict[str, str]:
     return {
         name: cast("str", service.get("image") or f"{project}-{name}") for name, service in services(config).items()
     }
+
+
+def declared_schema(config: Mapping[str, Any], images: Iterable[Mapping[str, str]]) -> SchemaChange | None:
+    """What services and images declare by label; a contract outweighs everything. Raises `config_invalid` for a word
+    that is neither.
+    """
+    said = [cast("Mapping[str, str]", service.get("labels") or {}) for service in services(config).values()]
+    words = {labels[LABEL_SCHEMA] for labels in (*said, *images) if LABEL_SCHEMA in labels}
+    if unknown := words - {*SchemaChange}:
+        raise ConfigInvalid(
+            f"the label {LABEL_SCHEMA} says {', '.join(sorted(unknown))}",
+            f"Write {' or '.join(SchemaChange)}, on the image or on the service.",
+        )
+    return weightier(*(SchemaChange(word) for word in words))
+
+
+def weightier(*changes: SchemaChange | None) -> SchemaChange | None:
+    """The one of several that has to be minded."""
+    for change in (SchemaChange.CONTRACT, SchemaChange.EXPAND):
+        if change in changes:
+            return change
+    return None
 
 
 def essence(config: Mapping[str, Any]) -> Config:

@@ -32,6 +32,11 @@ class Actor(Value):
     kind: Literal["person", "agent", "monitor"] = "person"
     door: Literal["cli", "mcp", "rest", "monitor"] = "cli"
 
+    @property
+    def automatic(self) -> bool:
+        """Whether nobody looks at what this actor does before it is done."""
+        return self.kind != "person"
+
     def __str__(self) -> str:
         return f"{self.name} ({self.kind} via {self.door})"
 
@@ -41,6 +46,16 @@ class Override(Value):
 
     by: str
     reason: Annotated[str, Field(min_length=3)]
+
+
+class SchemaChange(StrEnum):
+    """What a release does to the data it shares with the release before: only adds to it, or takes away from it.
+
+    Behind a contract the release before finds its data gone, so nothing automatic goes back across one.
+    """
+
+    EXPAND = "expand"
+    CONTRACT = "contract"
 
 
 class Release(Value):
@@ -59,6 +74,7 @@ class Release(Value):
     config_hash: str
     created_at: AwareDatetime
     built_from: str | None = None
+    schema_change: SchemaChange | None = None
 
 
 class Candidate(Value):
@@ -86,6 +102,7 @@ class Deployment(Value):
     commit: str
     deployed_at: AwareDatetime
     proven_at: AwareDatetime | None = None
+    schema_change: SchemaChange | None = None
 
 
 class Quarantine(Value):
@@ -111,6 +128,10 @@ class RingRecord(Value):
     quarantine: tuple[Quarantine, ...] = ()
     override: Override | None = None
     stuck: str | None = None
+    #: What runs came by going back: nothing automatic goes back from it.
+    returned: bool = False
+    #: Releases that the monitor took back, newest last: it does so once for each.
+    taken_back: tuple[str, ...] = ()
 
     def is_quarantined(self, release: str) -> bool:
         return any(entry.release == release for entry in self.quarantine)

@@ -7,9 +7,21 @@ from datetime import datetime
 from difflib import get_close_matches
 
 from aither_rings_mcp.domain.errors import InvalidTransition, NoRollbackTarget, Quarantined, UnknownRing
-from aither_rings_mcp.domain.model import Deployment, Override, Quarantine, Release, RingKind, RingRecord
+from aither_rings_mcp.domain.model import (
+    Actor,
+    Deployment,
+    Override,
+    Quarantine,
+    Release,
+    RingKind,
+    RingRecord,
+    SchemaChange,
+)
 from aither_rings_mcp.domain.naming import checked_release, checked_tag
 from aither_rings_mcp.domain.settings import Path, Ring, Settings
+
+#: How many releases the monitor is known to have taken back.
+_REMEMBERED = 100
 
 
 def known_ring(settings: Settings, name: str) -> Ring:
@@ -82,6 +94,41 @@ def last_good(record: RingRecord, failed: str) -> Deployment | None:
     return None
 
 
+def contracts_crossed(record: RingRecord, target: str, leaving: Release | None = None) -> tuple[str, ...]:
+    """The releases between what runs (or `leaving`, which is not recorded yet) and `target` that took data away.
+
+    What ran before such a release may not find its data: only a person goes back across one.
+    """
+    newer: list[Deployment] = []
+    for deployment in record.deployments:
+        if deployment.release == target:
+            break
+        newer.append(deployment)
+    crossed = [d.release for d in newer if d.schema_change is SchemaChange.CONTRACT]
+    if leaving and leaving.id != target and leaving.schema_change is SchemaChange.CONTRACT:
+        crossed.insert(0, leaving.id)
+    return tuple(dict.fromkeys(crossed))
+
+
+def check_crosses_nothing(record: RingRecord, ring: str, target: str, actor: Actor) -> None:
+    """Refuses an automatic way back across a release that took data away."""
+    if actor.automatic and (crossed := contracts_crossed(record, target)):
+        raise NoRollbackTarget(
+            contract_reason(ring, target, crossed), contract_next_step(ring), contracts=list(crossed)
+        )
+
+
+def contract_reason(ring: str, target: str, crossed: Sequence[str]) -> str:
+    return (
+        f"going back to {target} crosses {', '.join(crossed)}, declared `schema: contract`: "
+        f"what {ring} ran before may not find its data any more"
+    )
+
+
+def contract_next_step(ring: str) -> str:
+    return f"A person decides: promote a fix, or `ring-ctl rollback {ring} --reason TEXT`."
+
+
 def rollback_choice(record: RingRecord, ring: str, tag: str | None = None, release: str | None = None) -> Deployment:
     """The deployment a rollback goes to: the last that proved itself, or the one named by tag or release.
 
@@ -113,7 +160,12 @@ def deployed(
     Only ways back count against `keep`, so failed and condemned releases never push good ones out.
     """
     newest = Deployment(
-        release=release.id, tag=release.tag, commit=release.commit, deployed_at=at, proven_at=at if proven else None
+        release=release.id,
+        tag=release.tag,
+        commit=release.commit,
+        deployed_at=at,
+        proven_at=at if proven else None,
+        schema_change=release.schema_change,
     )
     rest = tuple(d for d in record.deployments if d.release != release.id)
     # Deploying a condemned release over an override lifts its quarantine: it runs now.
@@ -129,6 +181,7 @@ def deployed(
                 "deployments": _retained((newest, *rest), keep, frozenset(q.release for q in quarantine)),
                 "override": override,
                 "stuck": None,
+                "returned": False,
                 "quarantine": quarantine,
             }
         )
@@ -142,7 +195,14 @@ def went_back(
     kept = tuple(d for d in record.deployments if d.release != release.id)
     target = next((d for d in record.deployments if d.release == release.id), None)
     proven_at = (target.proven_at if target else None) or at
-    back = Deployment(release=release.id, tag=release.tag, commit=release.commit, deployed_at=at, proven_at=proven_at)
+    back = Deployment(
+        release=release.id,
+        tag=release.tag,
+        commit=release.commit,
+        deployed_at=at,
+        proven_at=proven_at,
+        schema_change=release.schema_change,
+    )
     if condemned and condemned != release.id:
         record = condemn(record, condemned, at, reason)
     return _with_ways(
@@ -156,9 +216,17 @@ def went_back(
                 "deployments": _retained((back, *kept), keep, frozenset(q.release for q in record.quarantine)),
                 "override": None,
                 "stuck": None,
+                "returned": True,
             }
         )
     )
+
+
+def taken_back(record: RingRecord, release: str | None) -> RingRecord:
+    """The record after the monitor took `release` back: it does so once."""
+    if release is None or release in record.taken_back:
+        return record
+    return record.model_copy(update={"taken_back": (*record.taken_back, release)[-_REMEMBERED:]})
 
 
 def condemn(record: RingRecord, release: str, at: datetime, reason: str) -> RingRecord:

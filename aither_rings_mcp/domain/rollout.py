@@ -97,7 +97,7 @@ TRANSITIONS: Mapping[tuple[Phase, Signal], Phase] = {
     (Phase.RESTORING, Signal.OK): Phase.RESTORE_VERIFYING,
     (Phase.RESTORING, Signal.DOWN): Phase.RESTORE_RECORDING,
     (Phase.RESTORING, Signal.ERROR): Phase.STUCK,
-    # Never roll back a rollback: a rollback that fails has nothing to restore to.
+    # Never roll back a rollback: a rollback that fails has nothing to restore to. Nor across a contract.
     (Phase.RESTORING, Signal.REFUSED): Phase.STUCK,
     (Phase.RESTORE_VERIFYING, Signal.OK): Phase.RESTORE_RECORDING,
     (Phase.RESTORE_VERIFYING, Signal.UNHEALTHY): Phase.STUCK,
@@ -193,6 +193,8 @@ class Operation(Value):
     #: What the phase came to, once that is an ending: on disk before it is told, so that an effect which a dying
     #: worker left to be repeated cannot end in another way than was told.
     decided: Signal | None = None
+    #: The bad release stays, as going back from it would cross a contract; a person was called.
+    stays: bool = False
 
     @property
     def final(self) -> bool:

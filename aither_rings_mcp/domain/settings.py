@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
-from pydantic import BeforeValidator, Field, WithJsonSchema
+from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
-from aither_rings_mcp.domain.model import RingKind, Value
+from aither_rings_mcp.domain.model import RingKind, SchemaChange, Value
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)\Z", re.ASCII)
@@ -104,13 +104,36 @@ class Service(Value):
     )
 
 
-class Project(Value):
-    """A Compose project: its name, its files and what they are interpolated with."""
+class Backbone(Value):
+    """The Compose project that both rings share: its name, its files and what they are interpolated with."""
 
     project: Name
     compose: Annotated[tuple[str, ...], Field(min_length=1)]
     env_files: EnvFiles = ()
     profiles: tuple[str, ...] = ()
+    healer: str | None = Field(
+        default=None, description="the backbone service that restarts unhealthy containers; paused during a rollout"
+    )
+
+
+class Hook(Value):
+    """A command run at one moment of a rollout. It may run again after a crash, so it has to be repeatable."""
+
+    argv: Annotated[tuple[str, ...], Field(min_length=1)]
+    cwd: str = "."
+    env: Mapping[str, str] = Field(default_factory=dict)
+    limit: Duration = 60.0
+
+
+class Hooks(Value):
+    """`pre_promote` can stop a promotion before anything is touched. The others only tell: a failing hook never
+    stands in the way of going back.
+    """
+
+    pre_promote: Hook | None = None
+    post_promote: Hook | None = None
+    pre_rollback: Hook | None = None
+    post_rollback: Hook | None = None
 
 
 class Preview(Value):
@@ -143,6 +166,7 @@ class Ring(Value):
     strategy: Literal["recreate"] = "recreate"
     candidate_ttl: Duration = 86400.0
     preview: Preview | None = None
+    hooks: Hooks = Hooks()
     url: str | None = Field(default=None, description="where people find this ring, for messages and docs")
 
 
@@ -175,13 +199,57 @@ class Path(Value):
     gates: tuple[GateSpec, ...] = ()
 
 
-class RollbackRule(Value):
-    """The article's rule: more than `unhealthy_share` of the critical services, for longer than `unhealthy_for`."""
+#: What `profile: fast` means; a key written beside it wins.
+_FAST: Mapping[str, float] = {
+    "poll": 1.0, "suspect_poll": 0.5, "unhealthy_share": 0.0, "unhealthy_for": 3.0, "dead_for": 3.0, "well_again": 5.0,
+    "together": 5.0,
+}  # fmt: skip
 
-    poll: Duration = 15.0
+
+class RollbackRule(Value):
+    """When the monitor takes a release back. The defaults are the article's rule, with a faster one for what is dead:
+    more than `unhealthy_share` of the critical services, for longer than `unhealthy_for`, within `settle`.
+    """
+
+    profile: Literal["article", "fast"] = Field(
+        default="article", description="`fast`: any critical service, within seconds; every key can still be set"
+    )
+    poll: Duration = Field(default=15.0, description="how often the monitor looks while all is well")
+    suspect_poll: Duration = Field(default=3.0, description="and how often once something is wrong")
     unhealthy_share: Share = 0.5
     unhealthy_for: Duration = 90.0
-    settle: Duration = 300.0
+    dead_for: Duration = Field(
+        default=10.0, description="how long a critical service may exit or crash-loop before its release goes back"
+    )
+    failures: Annotated[int, Field(ge=2, le=100)] = Field(
+        default=3, description="so many bad looks it takes at least: a look is no verdict"
+    )
+    well_again: Duration = Field(
+        default=30.0, description="a clock that runs is set back only by this long without a bad look"
+    )
+    together: Duration = Field(
+        default=30.0, description="rings that go bad within this time of each other have the same trouble"
+    )
+    settle: Duration = Field(
+        default=300.0, description="how long after a deployment ill health is the release's fault; later it only alerts"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_profile(cls, given: object) -> object:
+        if isinstance(given, Mapping) and cast("Mapping[str, object]", given).get("profile") == "fast":
+            return {**_FAST, **cast("Mapping[str, object]", given)}
+        return cast("object", given)
+
+
+class Alerts(Value):
+    """Who is called when the monitor, or a rollout, needs a person.
+
+    `command` gets one alert as JSON in the variable RINGS_ALERT: `{ring, event, outcome, reason, at}`.
+    """
+
+    command: tuple[str, ...] = ()
+    limit: Duration = 10.0
 
 
 class Source(Value):
@@ -189,6 +257,12 @@ class Source(Value):
 
     paths: tuple[str, ...] = ()
     ignore: tuple[str, ...] = ("__pycache__", "*.pyc", ".git", ".pytest_cache", ".ruff_cache", ".venv", "node_modules")
+    schema_change: SchemaChange | None = Field(
+        default=None,
+        alias="schema",
+        description="what the working tree does to shared data: `expand`, or `contract` (no automatic way back). "
+        "An image or a service can say it itself with the label aither.rings.schema",
+    )
 
 
 class Settings(Value):
@@ -197,12 +271,13 @@ class Settings(Value):
     version: Literal[1] = 1
     app: Name
     state_dir: str = ".rings"
-    backbone: Project | None = None
+    backbone: Backbone | None = None
     services: Annotated[Mapping[Name, Service], Field(min_length=1)]
     rings: Annotated[Mapping[Name, Ring], Field(min_length=1)]
     paths: tuple[Path, ...] = ()
     source: Source = Source()
     rollback: RollbackRule = RollbackRule()
+    alerts: Alerts = Alerts()
     limits: Limits = Limits()
     keep_releases: Annotated[int, Field(ge=2, le=100)] = 5
     keep_evidence: Annotated[int, Field(ge=1, le=1000)] = 20

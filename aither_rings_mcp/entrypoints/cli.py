@@ -124,6 +124,8 @@ def exit_code(answer: Answer) -> Exit:
             return Exit.BLOCKED if blocking(answer.gates) else Exit.DONE
         case a.VerifyAnswer(ok=False):
             return Exit.STATE
+        case a.RecoverAnswer():
+            return max((OUTCOME_EXITS.get(phase, Exit.DONE) for phase in answer.ends.values()), default=Exit.DONE)
         case a.DoctorAnswer(ok=False):
             engine = any(finding.check == "engine" and not finding.ok for finding in answer.findings)
             return Exit.ENGINE if engine else Exit.BLOCKED
@@ -423,9 +425,32 @@ def cancel(
     ask(ctx, lambda manager, _: manager.cancel(operation_id, actor(), reason))
 
 
-def recover(ctx: typer.Context) -> None:
+def recover(ctx: typer.Context, wait: Wait = None) -> None:
     """Finish or take back what an interrupted worker left half-done."""
-    ask(ctx, lambda manager, _: manager.recover(actor()))
+    ask(ctx, lambda manager, watch: manager.recover(actor(), wait_s=wait, watch=watch))
+
+
+def unlock(
+    ctx: typer.Context,
+    ring: Ring,
+    reason: Annotated[str, typer.Option(metavar="TEXT", help="What was looked at and mended, for the history.")],
+) -> None:
+    """Take a stuck ring back into service, once a person has looked at it."""
+    ask(ctx, lambda manager, _: manager.unlock(ring, actor(), reason))
+
+
+def monitor(
+    ctx: typer.Context,
+    once: Annotated[bool, typer.Option("--once", help="One look at everything, then leave.")] = False,
+) -> None:
+    """Watch the rings, take back what goes bad after its promotion, and call a person when that is needed."""
+    from aither_rings_mcp.entrypoints.cli_monitor import said, watch_rings
+
+    if once:
+        ask(ctx, lambda manager, _: manager.monitor(said).round())
+    session: Session = ctx.obj
+    with redirect_stdout(sys.stderr):
+        asyncio.run(watch_rings(session.build(session.config).monitor(said)))
 
 
 def doctor(ctx: typer.Context) -> None:
@@ -436,7 +461,7 @@ def doctor(ctx: typer.Context) -> None:
 PANELS: dict[str, tuple[Callable[..., None], ...]] = {
     "Look": (status, health, history, plan, gates, operation),
     "Act": (up, down, deploy, promote, rollback, approve, reject, cancel),
-    "Repair": (doctor, recover),
+    "Repair": (monitor, doctor, recover, unlock),
 }
 
 

@@ -22,9 +22,9 @@ from aither_rings_mcp.domain.errors import RingError
 from aither_rings_mcp.domain.verdict import GateResult, Verdict
 
 _STYLES = {
-    **dict.fromkeys(("healthy", "running", "candidate", "passed", "yes"), "green"),
+    **dict.fromkeys(("well", "healthy", "running", "candidate", "passed", "yes"), "green"),
     **dict.fromkeys(("promoted", "deployed", "up", "rolled_back", "done"), "green"),
-    **dict.fromkeys(("unhealthy", "exited", "missing", "restarting", "stuck", "NO"), "bold red"),
+    **dict.fromkeys(("unhealthy", "exited", "missing", "restarting", "stuck", "condemned", "NO"), "bold red"),
     **dict.fromkeys(("failed", "error", "timeout", "blocked", "expired"), "bold red"),
     **dict.fromkeys(("skipped", "empty", "stopped", "unknown"), "dim"),
 }
@@ -189,8 +189,8 @@ def _body(answer: a.Answer) -> Iterator[RenderableType]:
             yield from _table(("", "check", "found"), ((_yes(f.ok), f.check, f.detail) for f in answer.findings))
         case a.VerifyAnswer():
             yield from _facts(("events", answer.events), ("head", answer.head), ("broken at", answer.broken_at))
-        case a.RecoverAnswer(resumed=resumed) if resumed:
-            yield from _facts(("resumed", ", ".join(resumed)))
+        case a.MonitorAnswer():
+            yield from _monitor(answer)
         case a.CancelAnswer(undone=undone) if undone:
             yield from _facts(("undone", ", ".join(undone)))
         case _:
@@ -217,11 +217,28 @@ def _status(answer: a.StatusAnswer) -> Iterator[RenderableType]:
             now and f"{now.kind} {now.operation_id} by {now.owner}, {now.phase}, since {_when(now.since)}",
             candidate and _candidate(candidate),
             ring.stuck and f"STUCK: {ring.stuck}",
+            ring.drift and f"DRIFT: {ring.drift}",
+            ring.settling_until and f"has to prove itself until {_when(ring.settling_until)}",
             ring.frozen and f"frozen: {ring.frozen}",
             ring.override and f"FORCED past its gates: {ring.override}",
             *(f"quarantined {q.release} since {_when(q.since)}: {q.reason}" for q in ring.quarantine or ()),
             *(f"{service} {image}" for service, image in sorted((ring.images or {}).items())),
         )
+
+
+def _monitor(answer: a.MonitorAnswer) -> Iterator[RenderableType]:
+    yield from _table(
+        ("ring", "call", "for", "back in", "proves itself until", "why"),
+        (
+            (r.ring, r.call, _seconds(r.unhealthy_for_s), _seconds(r.rollback_in_s), _when(r.settling_until), r.reason)
+            for r in answer.rings
+        ),
+    )
+    yield from _notes("alerts", *answer.alerts)
+
+
+def _seconds(value: float | None) -> str | None:
+    return None if value is None else f"{value:.0f} s"
 
 
 def _candidate(candidate: a.CandidateView) -> str:
@@ -242,7 +259,18 @@ def _health(answer: a.HealthAnswer) -> Iterator[RenderableType]:
             for s in answer.services
         ),
     )  # fmt: skip
-    yield from _facts(("backbone", ", ".join(f"{name} {state}" for name, state in sorted(answer.backbone.items()))))
+    monitor = answer.monitor
+    said = ["armed" if monitor.armed else "no monitor would take this ring's release back"]
+    if monitor.reason:
+        said.append(monitor.reason)
+    if monitor.rollback_in_s is not None:
+        said.append(f"rolls back in {monitor.rollback_in_s:.0f} s")
+    if monitor.settling_until:
+        said.append(f"until {_when(monitor.settling_until)}")
+    yield from _facts(
+        ("backbone", ", ".join(f"{name} {state}" for name, state in sorted(answer.backbone.items()))),
+        ("monitor", "; ".join(said)),
+    )
 
 
 def _history(answer: a.HistoryAnswer) -> Iterator[RenderableType]:

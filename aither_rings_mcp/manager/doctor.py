@@ -15,7 +15,7 @@ from aither_rings_mcp.domain.composition import services as config_services
 from aither_rings_mcp.domain.errors import RingError
 from aither_rings_mcp.domain.health import ContainerView
 from aither_rings_mcp.domain.policy import kept_releases
-from aither_rings_mcp.manager.observer import mismatched
+from aither_rings_mcp.manager.drift import drift
 from aither_rings_mcp.manager.world import World
 
 #: Names are asked several times: on a shared bridge the wrong answer comes only half of the time.
@@ -124,17 +124,9 @@ def _history(world: World) -> Finding:
 async def _drift(world: World, ring: str) -> Finding:
     """Whether a ring runs what is recorded of it."""
     record = world.state.load().ring(ring)
-    containers = await world.engine.containers(world.project(ring))
-    check = f"drift:{ring}"
-    if not record.running or record.release is None:
-        stray = [container.service for container in containers if container.status == "running"]
-        if stray:
-            return Finding(check=check, ok=False, detail=f"recorded as not running, but these do: {', '.join(stray)}")
-        return Finding(check=check, ok=True, detail="not running, as recorded")
-    wrong = mismatched(containers, world.releases.load(record.release))
-    if wrong:
-        return Finding(check=check, ok=False, detail=f"other images than {record.release}'s: {', '.join(wrong)}")
-    return Finding(check=check, ok=True, detail=f"runs {record.release}, image by image")
+    found = drift(world, record, await world.engine.containers(world.project(ring)))
+    as_recorded = f"runs {record.release}, image by image" if record.running else "not running, as recorded"
+    return Finding(check=f"drift:{ring}", ok=found is None, detail=found or as_recorded)
 
 
 async def _way_back_images(world: World) -> Finding:

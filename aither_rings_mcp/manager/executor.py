@@ -7,6 +7,7 @@ in between repeats an effect, and every effect may be repeated. An ending is on 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 from typing import TypeVar
 
@@ -47,6 +48,8 @@ class Executor:
             except RingError as error:
                 self._say(f"{error.message}; {op.phase} is left for `ring-ctl recover`")
                 break
+        if op.phase in {Phase.STUCK, Phase.ROLLED_BACK} or (op.final and op.actor.kind == "monitor"):
+            await self._world.alarm.call(self._event(op))
         return op
 
     async def _onward(self, op: Operation) -> Operation:
@@ -75,6 +78,7 @@ class Executor:
     async def _effect(self, op: Operation) -> Moved:
         """What the phase comes to. Until something that runs is touched, whatever goes wrong ends the operation."""
         if op.phase not in BEFORE_EFFECT:
+            await self._world.healer.suspend()
             return await self._steps.act(op)
         try:
             if op.phase is Phase.GATING:
@@ -117,6 +121,7 @@ class Executor:
             if op.decided is None:
                 op = op.model_copy(update={"decided": signal, "updated_at": now})
                 self._world.journals.save(op)
+            await self._let_heal(op)
             op = self._told(op, phase)
         else:
             steps = (*op.steps, Step(phase=phase, at=now))
@@ -135,11 +140,22 @@ class Executor:
         self._world.history.append(self._event(op))
         return op
 
+    async def _let_heal(self, op: Operation) -> None:
+        """The healer goes on, unless another ring is changing over."""
+        others = [ring for ring in self._world.settings.runtime_rings if ring != op.request.ring]
+        with suppress(RingError):  # the monitor looks after it, too
+            if not any(self._world.claims.holder(ring) for ring in others):
+                await self._world.healer.resume()
+
     def _mark_stuck(self, op: Operation) -> None:
         with self._world.claims.state_lock():
             state = self._world.state.load()
             record = state.ring(op.request.ring)
-            if op.release and op.request.kind is not Kind.ROLLBACK and (bad := op.verification.get("reason")):
+            if op.stays and op.release:
+                # It runs, whether it should or not; what ran before it is the way back that a person may choose.
+                keep = self._world.settings.keep_releases
+                record = policy.deployed(record, op.release, op.updated_at, False, op.request.override, keep)
+            elif op.release and op.request.kind is not Kind.ROLLBACK and (bad := op.verification.get("reason")):
                 record = policy.condemn(record, op.release.id, op.updated_at, str(bad))
             record = record.model_copy(update={"stuck": f"{op.id}: {_why(op) or '?'}"})
             self._world.state.save(state.with_ring(op.request.ring, record))

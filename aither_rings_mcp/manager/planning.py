@@ -5,7 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from aither_rings_mcp.domain.composition import essence, fingerprint, host_ports, image_references, runnable, services
+from aither_rings_mcp.domain.composition import (
+    declared_schema,
+    essence,
+    fingerprint,
+    host_ports,
+    image_references,
+    runnable,
+    services,
+    weightier,
+)
 from aither_rings_mcp.domain.errors import ImageMissing, InvalidTransition, PlanExpired, PlanStale
 from aither_rings_mcp.domain.model import Candidate, Release, RingRecord
 from aither_rings_mcp.domain.naming import release_id, ring_tag
@@ -111,6 +120,7 @@ def make_release(world: World, ring: str, config: ComposeConfig, images: dict[st
         config_hash=config_hash,
         created_at=world.clock.now(),
         built_from=tested.id if tested.ring != ring else None,
+        schema_change=weightier(tested.schema_change, declared_schema(config, ())),
     )
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from aither_rings_mcp.domain import policy
-from aither_rings_mcp.domain.composition import image_references
-from aither_rings_mcp.domain.errors import ImageMissing, InvalidTransition, NoRollbackTarget
+from aither_rings_mcp.domain.composition import declared_schema, image_references, services, weightier
+from aither_rings_mcp.domain.errors import ConfigInvalid, ImageMissing, InvalidTransition, NoRollbackTarget
 from aither_rings_mcp.domain.model import Release
 from aither_rings_mcp.domain.naming import ring_tag
 from aither_rings_mcp.domain.rollout import Kind, Operation, Signal, SourceState
+from aither_rings_mcp.manager import hooks
 from aither_rings_mcp.manager.evidence import Collector
 from aither_rings_mcp.manager.gating import needs_approval
 from aither_rings_mcp.manager.marks import Marks
@@ -49,7 +52,13 @@ class Preparation:
     async def _prepare_deploy(self, op: Operation) -> Moved:
         world, ring = self._world, op.request.ring
         config = await world.compose.render(ring)
+        if unknown := sorted({*world.settings.critical} - {*services(config)}):
+            raise ConfigInvalid(
+                f"rings.yaml calls {', '.join(unknown)} critical, but the Compose files of {ring} have no such service",
+                f"The services there: {', '.join(sorted(services(config)))}. Correct `services:` in rings.yaml.",
+            )
         images: dict[str, str] = {}
+        labels: list[Mapping[str, str]] = []
         for name, reference in image_references(config, world.project(ring)).items():
             view = await world.engine.image(reference)
             if view is None:
@@ -59,11 +68,13 @@ class Preparation:
                     service=name,
                 )
             images[name] = view.id
+            labels.append(view.labels)
         # Images that were not built now may be of any tree: nobody can say that it is today's.
         source = op.built or SourceState(commit=world.source.commit(), digest="")
         built = Release(
             id="", ring=ring, commit=source.commit, tag="", source_digest=source.digest,
             images=images, config_hash="", created_at=world.clock.now(),
+            schema_change=weightier(world.settings.source.schema_change, declared_schema({}, labels)),
         )  # fmt: skip
         release = make_release(world, ring, config, images, built)
         world.releases.save(release, config)
@@ -90,12 +101,14 @@ class Preparation:
         path = policy.known_path(world.settings, str(request.source), request.ring)
         if request.plan_id and not request.override and needs_approval(path):
             world.plans.use(world.plans.load(request.plan_id), op.id)
+        await hooks.run(world, op, "pre_promote", self._say, to=draft.release.id)
         return Signal.OK, op
 
     async def _prepare_rollback(self, op: Operation) -> Moved:
         world, request = self._world, op.request
         record = world.state.load().ring(request.ring)
         choice = policy.rollback_choice(record, request.ring, request.tag, request.release)
+        policy.check_crosses_nothing(record, request.ring, choice.release, op.actor)
         release = world.releases.load(choice.release)
         for name, image in sorted(release.images.items()):
             if await world.engine.image(image) is None:
@@ -106,6 +119,7 @@ class Preparation:
         await world.pins.hold(release.images, release.id)
         op = await self._marks.forensics(op.model_copy(update={"release": release}), release.id)
         await self._evidence.collect(op, op.previous, release.id)
+        await hooks.run_or_say(world, op, "pre_rollback", self._say, to=release.id)
         return Signal.OK, op
 
     def _source(self) -> SourceState:

@@ -30,6 +30,7 @@ from aither_rings_mcp.domain.answers import (
     RollbackAnswer,
     RolloutAnswer,
     StatusAnswer,
+    UnlockAnswer,
     VerifyAnswer,
 )
 from aither_rings_mcp.domain.errors import InvalidArguments, InvalidTransition
@@ -42,10 +43,13 @@ from aither_rings_mcp.manager import doctor, outcomes, views
 from aither_rings_mcp.manager.evidence_answers import handed_out
 from aither_rings_mcp.manager.executor import Executor
 from aither_rings_mcp.manager.gating import examine
+from aither_rings_mcp.manager.monitor import Monitor
 from aither_rings_mcp.manager.operations import Operations, Watch
 from aither_rings_mcp.manager.plan_book import PlanBook
 from aither_rings_mcp.manager.planning import Draft, draft_promotion
+from aither_rings_mcp.manager.unlock import unlock
 from aither_rings_mcp.manager.world import BACKBONE, World
+from aither_rings_mcp.ports import OnLine
 
 
 class RingManager:
@@ -211,9 +215,12 @@ class RingManager:
             return cast("RollbackAnswer", await self._result(before, wait_s, watch))
         self._operations.check_free(ring)
         record = self._world.state.load().ring(ring)
+        if record.stuck and actor.automatic:
+            raise outcomes.stuck_error(ring, record.stuck)
         if (record.release is not None and record.release == release) or (tag is not None and record.tag == tag):
             return self._rollback_noop(ring, record.release, f"{ring} already runs {record.tag} ({record.release}).")
         choice = policy.rollback_choice(record, ring, tag, release)
+        policy.check_crosses_nothing(record, ring, choice.release, actor)
         if dry_run:
             return RollbackAnswer(
                 ok=True,
@@ -292,19 +299,34 @@ class RingManager:
             status=op.phase,
         )
 
-    async def recover(self, actor: Actor) -> RecoverAnswer:
-        """Carries on every operation whose worker died."""
+    async def recover(self, actor: Actor, *, wait_s: float | None = None, watch: Watch | None = None) -> RecoverAnswer:
+        """Carries on every operation whose worker died, and waits up to `wait_s` seconds for each to end."""
         resumed = [op.id for op in self._operations.interrupted() if self._operations.resume(op)]
+        ends = [(await self._operations.watch(one, wait_s, watch))[0] for one in resumed]
+        unfinished = [op.id for op in ends if not op.final]
+        parts = [
+            f"the {op.request.kind} of {op.request.ring} ({op.id}) is {op.phase if op.final else 'not done yet'}"
+            for op in ends
+        ]
         return RecoverAnswer(
-            ok=True,
-            summary=f"Carrying on {', '.join(resumed)}." if resumed else "Nothing was interrupted.",
+            ok=not unfinished and all(op.phase is not Phase.STUCK for op in ends),
+            summary=f"Carried on: {'; '.join(parts)}." if parts else "Nothing was interrupted.",
             next_actions=tuple(
                 NextAction(tool="ring_operation", arguments={"operation_id": one, "wait_s": 45}, why="see it end")
-                for one in resumed[:3]
+                for one in unfinished[:3]
             ),
             as_of=self._world.clock.now(),
             resumed=tuple(resumed),
+            ends={op.id: op.phase for op in ends},
         )
+
+    async def unlock(self, ring: str, actor: Actor, reason: str) -> UnlockAnswer:
+        """A person lifts what keeps a ring from being changed: `stuck`, or a claim that cannot be read."""
+        return unlock(self._world, ring, actor, reason)
+
+    def monitor(self, say: OnLine) -> Monitor:
+        """The RingMonitor of this installation; `say` gets a line for whatever it does."""
+        return Monitor(self._world, self._operations, say)
 
     async def execute(self, operation_id: str, claim_fd: int) -> bool:
         """The worker's part: drives one operation with the claim it inherited. True when it came to an end."""

@@ -9,6 +9,7 @@ from aither_rings_mcp.domain import policy
 from aither_rings_mcp.domain.errors import (
     DockerUnavailable,
     EngineFailure,
+    NoRollbackTarget,
     RingError,
     to_record,
 )
@@ -17,6 +18,7 @@ from aither_rings_mcp.domain.naming import ring_tag
 from aither_rings_mcp.domain.rollout import Failure, Kind, Operation, Phase, Signal
 from aither_rings_mcp.domain.settings import Unhealthy
 from aither_rings_mcp.domain.verdict import GateResult, blocking
+from aither_rings_mcp.manager import hooks
 from aither_rings_mcp.manager.evidence import Collector
 from aither_rings_mcp.manager.gating import examine
 from aither_rings_mcp.manager.marks import Marks
@@ -27,6 +29,7 @@ from aither_rings_mcp.manager.preparation import Moved, Preparation
 from aither_rings_mcp.manager.world import BACKBONE, World
 from aither_rings_mcp.ports import OnLine
 
+_HOOK_AFTER: Mapping[Kind, hooks.Moment] = {Kind.PROMOTE: "post_promote", Kind.ROLLBACK: "post_rollback"}
 Effect = Callable[[Operation], Awaitable[Moved]]
 
 
@@ -176,6 +179,8 @@ class Steps:
             state = world.state.load()
             world.state.save(state.with_ring(ring, self._recorded(op, state.ring(ring))))
         await self._marks.point(ring)
+        if op.request.kind in _HOOK_AFTER and not op.kept_unhealthy:
+            await hooks.run_or_say(world, op, _HOOK_AFTER[op.request.kind], self._say, to=_release(op).id)
         return Signal.OK, op
 
     def _recorded(self, op: Operation, record: RingRecord) -> RingRecord:
@@ -189,7 +194,8 @@ class Steps:
                 return record.model_copy(update={"running": record.running and op.kept_unhealthy})
             case Kind.ROLLBACK:
                 reason = op.request.reason or f"rolled back by {op.actor}"
-                return policy.went_back(record, _release(op), now, op.previous, reason, keep)
+                record = policy.went_back(record, _release(op), now, op.previous, reason, keep)
+                return policy.taken_back(record, op.previous) if op.actor.kind == "monitor" else record
             case Kind.PROMOTE if self._world.is_gate(op.request.ring):
                 return self._with_candidate(op, record)
             case _:
@@ -237,6 +243,11 @@ class Steps:
         op = op.model_copy(update={"previous": good.release if good else None})
         op = await self._marks.forensics(op, op.previous)
         await self._evidence.collect(op, _release(op).id, op.previous)
+        if good and (crossed := policy.contracts_crossed(record, good.release, _release(op))):
+            why = policy.contract_reason(ring, good.release, crossed)
+            op = failed(op, NoRollbackTarget(why, policy.contract_next_step(ring)))
+            return Signal.REFUSED, op.model_copy(update={"stays": True})
+        await hooks.run_or_say(world, op, "pre_rollback", self._say, to=op.previous)
         try:
             await world.compose.down(world.project(ring), self._say)
             if op.previous is None:
@@ -273,8 +284,10 @@ class Steps:
             elif op.previous != record.release:
                 good, keep = world.releases.load(op.previous), world.settings.keep_releases
                 record = policy.went_back(record, good, op.updated_at, None, "", keep)
+            record = record.model_copy(update={"returned": op.previous is not None})
             world.state.save(state.with_ring(ring, record))
         await self._marks.point(ring)
+        await hooks.run_or_say(world, op, "post_rollback", self._say, to=op.previous)
         return Signal.OK, op
 
     # -- shared pieces

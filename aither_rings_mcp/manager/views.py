@@ -12,7 +12,6 @@ from aither_rings_mcp.domain.answers import (
     HealthAnswer,
     HistoryAnswer,
     LogSlice,
-    MonitorView,
     NextAction,
     OperationAnswer,
     QuarantineView,
@@ -27,6 +26,8 @@ from aither_rings_mcp.domain.model import RecordedEvent, RingKind, RingRecord
 from aither_rings_mcp.domain.policy import known_ring, runtime_ring, ways_back
 from aither_rings_mcp.domain.rollout import PERCENT, Operation, Phase
 from aither_rings_mcp.manager import outcomes
+from aither_rings_mcp.manager.drift import drift
+from aither_rings_mcp.manager.monitor import settling_until, watched
 from aither_rings_mcp.manager.observer import look
 from aither_rings_mcp.manager.operations import Operations, shown
 from aither_rings_mcp.manager.world import World
@@ -45,7 +46,7 @@ async def status(world: World, operations: Operations, ring: str | None, detaile
     rings = [await _ring_status(world, operations, name, state.ring(name), left.get(name), detailed) for name in names]
     parts = [_in_short(view) for view in rings]
     return StatusAnswer(
-        ok=all(view.state not in {"stuck", "unknown"} for view in rings),
+        ok=all(view.state not in {"stuck", "unknown"} and not view.drift for view in rings),
         summary="; ".join(parts) + ".",
         next_actions=tuple(_after_status(world, rings)),
         as_of=world.clock.now(),
@@ -57,7 +58,8 @@ def _in_short(view: RingStatus) -> str:
     now = view.active_operation
     if view.state == "unknown" and now:
         return f"{view.name}'s {now.kind} was interrupted while {now.phase}: `ring-ctl recover` carries it on"
-    return f"{view.name} {view.state}" + (f" ({view.tag})" if view.tag else "")
+    drifted = f", but {view.drift}" if view.drift else ""
+    return f"{view.name} {view.state}" + (f" ({view.tag})" if view.tag else "") + drifted
 
 
 async def _ring_status(
@@ -65,7 +67,8 @@ async def _ring_status(
 ) -> RingStatus:
     kind = world.settings.rings[name].kind
     now = world.clock.now()
-    candidate = record.candidate
+    active = shown(left) if left else operations.active(name)
+    candidate, runtime = record.candidate, kind is RingKind.RUNTIME
     images = dict(world.releases.load(record.release).images) if detailed and record.release else None
     return RingStatus(
         name=name,
@@ -79,10 +82,15 @@ async def _ring_status(
         rollback_target=record.rollback_target,
         rollback_release=record.rollback_release,
         rollback_ready=await _rollback_ready(world, record),
-        active_operation=shown(left) if left else operations.active(name),
+        active_operation=active,
         quarantine=tuple(QuarantineView(**entry.model_dump()) for entry in record.quarantine) or None,
         override=f"{record.override.by}: {record.override.reason}" if record.override else None,
         stuck=record.stuck,
+        # while it is being changed, it differs from its record for a good reason
+        drift=drift(world, record, await world.engine.containers(world.project(name)))
+        if runtime and not active
+        else None,
+        settling_until=settling_until(world, record) if runtime else None,
         images=images,
         candidate=CandidateView(
             release=candidate.release,
@@ -193,7 +201,7 @@ async def health(world: World, ring: str, services: Sequence[str] | None) -> Hea
         critical_unhealthy=critical,
         services=seen,
         backbone=await _backbone(world),
-        monitor=MonitorView(armed=False),
+        monitor=watched(world, ring),
     )
 
 

@@ -9,14 +9,18 @@ from aither_rings_mcp.domain.model import Release, RingKind
 from aither_rings_mcp.domain.settings import Settings
 from aither_rings_mcp.manager.gatekeeper import Gatekeeper
 from aither_rings_mcp.ports import (
+    Alarm,
     Bundles,
     Claims,
     Clock,
     Commands,
     Compose,
+    Deaths,
     Engine,
+    Healer,
     History,
     Journals,
+    MonitorMemory,
     OperationLogs,
     Pins,
     Plans,
@@ -29,6 +33,8 @@ from aither_rings_mcp.ports import (
 
 #: What the backbone is called where a ring's name is expected (`ring-ctl up shared`).
 BACKBONE = "shared"
+#: What the monitor claims, so that there is one. No ring can have this name.
+MONITOR_CLAIM = "_monitor"
 
 
 @dataclass(frozen=True)
@@ -54,6 +60,10 @@ class World:
     workers: Workers
     source: SourceTree
     gatekeeper: Gatekeeper
+    deaths: Deaths
+    healer: Healer
+    alarm: Alarm
+    memory: MonitorMemory
 
     def project(self, ring: str) -> str:
         """The Compose project a runtime ring runs as."""

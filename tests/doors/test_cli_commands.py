@@ -81,6 +81,7 @@ class FakeManager:
         fault: Exception | None = None,
         ctrl_c: bool = False,
         chain_broken_at: int | None = None,
+        resumed_ends: str = "done",
         sick: tuple[str, ...] = (),
     ) -> None:
         self.settings = SETTINGS
@@ -88,6 +89,7 @@ class FakeManager:
         self.fault = fault
         self.ctrl_c = ctrl_c
         self.chain_broken_at = chain_broken_at
+        self.resumed_ends = resumed_ends
         self.sick = sick
         self.asked: dict[str, dict[str, Any]] = {}
         self.operations: dict[str, tuple[Kind, str, str]] = {}
@@ -245,9 +247,22 @@ class FakeManager:
         self.asked["cancel"] = {"operation_id": operation_id, "actor": actor, "reason": reason}
         return self._answer(a.CancelAnswer, "Cancelled.", operation_id=operation_id, status="cancelled")
 
-    async def recover(self, actor: Actor) -> a.RecoverAnswer:
+    async def recover(self, actor: Actor, *, wait_s: float | None = None, watch: Any = None) -> a.RecoverAnswer:
         self._stand()
-        return self._answer(a.RecoverAnswer, "Carrying on op-7.", resumed=("op-7",))
+        return self._answer(a.RecoverAnswer, "Carried on op-7.", resumed=("op-7",), ends={"op-7": self.resumed_ends})
+
+    async def unlock(self, ring: str, actor: Actor, reason: str) -> a.UnlockAnswer:
+        self._stand()
+        return self._answer(a.UnlockAnswer, f"{ring} is unlocked.", ring=ring, lifted=(reason,))
+
+    def monitor(self, say: Any) -> Any:
+        return self
+
+    async def round(self) -> a.MonitorAnswer:
+        self._stand()
+        return self._answer(
+            a.MonitorAnswer, "1 rings looked at; all well.", rings=(a.RingWatchView(ring="prod", call="well"),)
+        )
 
     def _stand(self) -> None:
         if self.fault:
@@ -304,7 +319,8 @@ COMMANDS = (
     "history --cursor 12", "history verify", "plan staging prod", "gates dev staging", "promote staging prod",
     "promote staging prod --plan p-1 --wait 5", "rollback prod", "rollback prod --tag prod-abc1234 --reason slow",
     "deploy dev", "deploy dev --build --wait 3", "up dev", "up shared", "down prod", "approve p-1", "reject p-1",
-    "cancel op-9 --reason mistake", "recover", "doctor",
+    "cancel op-9 --reason mistake", "recover", "recover --wait 3", "unlock prod --reason mended", "monitor --once",
+    "doctor",
     "operation op-1 --evidence", "operation op-1 --evidence --section logs",
 )  # fmt: skip
 

@@ -196,4 +196,4 @@ def test_notes_and_facts_leave_no_trailing_blanks_and_no_empty_lines(capsys: pyt
     ring = a.RingStatus(name="prod", kind=RingKind.RUNTIME, state="stuck", stuck="it failed")
     assert words(a.StatusAnswer(**COMMON, rings=(ring,)), capsys).endswith("prod:\n  STUCK: it failed\n")
     well = a.HealthAnswer(**COMMON, ring="prod", state="down", healthy=0, total=0, monitor=a.MonitorView(armed=False))
-    assert words(well, capsys) == "Here it is.\n"
+    assert words(well, capsys) == "Here it is.\nmonitor  no monitor would take this ring's release back\n"

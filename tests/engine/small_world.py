@@ -93,6 +93,8 @@ class SmallWorld(World):
         if any(op["phase"] not in _FINAL for op in self._operations()):
             self.arrange("recover")
             wait_for(lambda: all(op["phase"] in _FINAL for op in self._operations()), 60, "operations end")
+        if self.ring("prod")["state"] == "stuck":
+            self.arrange("unlock", "prod", "--reason", "a test before left it so")
         if self.ring("dev")["state"] != "running" or not self.healthy("dev"):
             assert self.release("ok").code == 0
         dev, staging, prod = (self.ring(name) for name in ("dev", "staging", "prod"))

@@ -138,6 +138,21 @@ class FakeCompose:
         await self.down("shop-shared", on_line)
 
 
+class FakeHealer:
+    """`ports.Healer`: on a machine that has one."""
+
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
+
+    async def suspend(self) -> None:
+        self._machine.answer()
+        self._machine.healer_suspended = True
+
+    async def resume(self) -> None:
+        self._machine.answer()
+        self._machine.healer_suspended = False
+
+
 class FakeProber:
     """`ports.Prober`: the containers answer for themselves."""
 

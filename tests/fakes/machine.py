@@ -76,6 +76,7 @@ class Machine:
     lost: bool = False
     back_at: float | None = None
     made: int = 0
+    healer_suspended: bool = False
     power: Power = field(default_factory=Power)
 
     def __getstate__(self) -> dict[str, object]:

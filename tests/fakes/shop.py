@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import shutil
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -16,11 +16,13 @@ from aither_rings_mcp.adapters.gate_cache import FileGateCache
 from aither_rings_mcp.adapters.history_file import HistoryFile
 from aither_rings_mcp.adapters.host import HostCommands
 from aither_rings_mcp.adapters.journal_files import JournalFiles
+from aither_rings_mcp.adapters.monitor_file import MonitorFile
 from aither_rings_mcp.adapters.operation_log import OperationLogFiles
 from aither_rings_mcp.adapters.plan_files import PlanFiles
 from aither_rings_mcp.adapters.release_files import ReleaseFiles
 from aither_rings_mcp.adapters.state_file import StateFile
-from aither_rings_mcp.domain.model import Actor, RingRecord, Value
+from aither_rings_mcp.domain.errors import DockerUnavailable
+from aither_rings_mcp.domain.model import Actor, Event, RingRecord, Value
 from aither_rings_mcp.domain.rollout import Operation
 from aither_rings_mcp.domain.settings import Settings
 from aither_rings_mcp.domain.verdict import Verdict
@@ -31,7 +33,7 @@ from aither_rings_mcp.manager.ring_manager import RingManager
 from aither_rings_mcp.manager.world import World
 from aither_rings_mcp.ports import Claim, Finding, GateContext
 from fakes.clock import FakeClock
-from fakes.docker import FakeCompose, FakeEngine, FakePins, FakeProber
+from fakes.docker import FakeCompose, FakeEngine, FakeHealer, FakePins, FakeProber
 from fakes.machine import Fault, Machine
 from fakes.power import Power, PoweredDisk, is_power_cut
 
@@ -117,6 +119,23 @@ class Hands:
         self.queue.clear()
 
 
+@dataclass
+class Calls:
+    """`ports.Alarm`: whom nobody answers."""
+
+    events: list[Event] = field(default_factory=list)
+
+    async def call(self, event: Event) -> None:
+        self.events.append(event)
+
+
+class NoDeaths:
+    """`ports.Deaths`: an engine that tells nothing; the monitor looks by itself."""
+
+    async def follow(self, heard: Callable[[str], None]) -> None:
+        raise DockerUnavailable("the Docker engine's event stream ended", "Start the engine.")
+
+
 @dataclass(frozen=True)
 class Snapshot:
     """A shop at rest, to start from again and again."""
@@ -141,6 +160,7 @@ class Shop:
             self.close()
         self.clock, self.hands, self.power = self.machine.clock, Hands(), Power(cut_at)
         self.machine.power = self.power
+        self.alarm = Calls()
         self._disk = disk = PoweredDisk(self.power, names_survive)
         state_dir = self.folder / "state"
         self.world = World(
@@ -162,6 +182,10 @@ class Shop:
             claims=ClaimFiles(state_dir, self.clock, disk),
             workers=self.hands,
             source=Tree(self.machine),
+            deaths=NoDeaths(),
+            healer=FakeHealer(self.machine),
+            alarm=self.alarm,
+            memory=MonitorFile(state_dir, disk),
             gatekeeper=Gatekeeper(
                 {"health_check": HealthCheck, "manual_approval": ManualApproval, "audit": Audit},
                 self.clock,

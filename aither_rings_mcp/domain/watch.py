@@ -1,0 +1,166 @@
+"""The monitor's rule, as a pure function of what was seen: a release is condemned, or held, or left alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from itertools import pairwise
+
+from pydantic import Field
+
+from aither_rings_mcp.domain.model import Value
+from aither_rings_mcp.domain.settings import RollbackRule
+
+#: Looks kept of a trouble that goes on and on. Its first ones say since when.
+_KEPT = 200
+
+
+class Sample(Value):
+    """One look at a ring. `at` is in seconds of wall-clock time, so that it survives a restart of the monitor."""
+
+    at: float
+    #: how many critical services the ring has, and which of them are not well
+    critical: int = 0
+    unhealthy: tuple[str, ...] = ()
+    #: critical services whose container exited, restarts, or is not there
+    dead: tuple[str, ...] = ()
+    #: critical service -> how often Docker has restarted it
+    restarts: Mapping[str, int] = Field(default_factory=dict)
+    #: why nobody can tell whether the release is at fault: the engine, the backbone, the other ring
+    excuse: str | None = None
+
+
+class Call(StrEnum):
+    """What a window of samples comes to."""
+
+    WELL = "well"
+    SUSPECT = "suspect"
+    #: Bad, but not the release's fault as far as anybody can tell: people are called, nothing is rolled back.
+    HELD = "held"
+    CONDEMNED = "condemned"
+
+
+class Judgement(Value):
+    """`since` is when the trouble began (wall clock); `bad_for` how long it counts against the release, and `left`
+    how long until it is condemned, both in seconds.
+    """
+
+    call: Call
+    reason: str | None = None
+    since: float | None = None
+    bad_for: float = 0.0
+    left: float | None = None
+
+
+class RingWatch(Value):
+    """What the monitor remembers of one ring's release: nothing but looks, so that a restart changes no verdict."""
+
+    release: str | None = None
+    samples: tuple[Sample, ...] = ()
+
+    def seen(self, release: str, sample: Sample, rule: RollbackRule) -> RingWatch:
+        """With one more look. Another release starts afresh; while all is well only the latest look is kept."""
+        samples = (*(self.samples if self.release == release else ()), sample)
+        if judge(samples, rule).call is Call.WELL:
+            samples = samples[-1:]
+        elif len(samples) > _KEPT:
+            samples = (*samples[:2], *samples[-_KEPT + 2 :])
+        return RingWatch(release=release, samples=samples)
+
+    def onset(self, rule: RollbackRule) -> float | None:
+        """When a ring that was seen well went bad; None for one that is well, or was bad from the first look on."""
+        troubled = [a or b for a, b in zip(_unwell(self.samples, rule), _dead(self.samples), strict=True)]
+        since = _since(troubled, self.samples, rule)
+        return since if since is not None and not troubled[0] else None
+
+
+class Memory(Value):
+    """What the monitor keeps across its own restarts: its looks at each ring, and what people were told last."""
+
+    watches: Mapping[str, RingWatch] = Field(default_factory=dict)
+    #: topic -> what was told of it and is not over
+    told: Mapping[str, str] = Field(default_factory=dict)
+
+
+def judge(samples: Sequence[Sample], rule: RollbackRule) -> Judgement:
+    """The verdict over a window of samples, oldest first. It depends on nothing else.
+
+    Two clocks run: the article's (more than a share of the critical services unhealthy for longer than
+    `unhealthy_for`) and a fast one (a critical service that exits or crash-loops for longer than `dead_for`). A
+    service that flaps does not set a clock back: only `well_again` seconds in a row of good looks do. A time in which
+    nobody can tell whose fault it is counts against nobody, and neither does what was before it.
+    """
+    if not samples:
+        return Judgement(call=Call.WELL)
+    latest = samples[-1]
+    told = _trouble(samples, rule)
+    if latest.excuse is not None:
+        return told.model_copy(update={"call": Call.HELD, "reason": latest.excuse}) if told else _WELL
+    # what counts begins after the last look that has an excuse
+    start = max((n for n, sample in enumerate(samples) if sample.excuse is not None), default=-1) + 1
+    counts = _trouble(samples[start:], rule)
+    if counts is None:
+        # the trouble is from before: it has to show again to count
+        return told.model_copy(update={"call": Call.SUSPECT, "bad_for": 0.0, "left": None}) if told else _WELL
+    return counts
+
+
+_WELL = Judgement(call=Call.WELL)
+
+
+def _trouble(samples: Sequence[Sample], rule: RollbackRule) -> Judgement | None:
+    """The clock that runs out first, excuses aside; None when none runs."""
+    latest = samples[-1]
+    unwell, dead = _unwell(samples, rule), _dead(samples)
+    clocks: list[Judgement] = []
+    for flags, limit, what, who in (
+        (unwell, rule.unhealthy_for, "critical services are unhealthy", {*latest.unhealthy}),
+        (dead, rule.dead_for, "critical services exit or restart", {name for s in samples for name in s.dead}),
+    ):
+        since = _since(flags, samples, rule)
+        if since is None:
+            continue
+        bad_for = latest.at - since
+        times = sum(flag for flag, sample in zip(flags, samples, strict=True) if sample.at >= since)
+        # A clock that runs out on a good look waits for the next bad one, and one bad look condemns nobody.
+        condemned = bad_for > limit and flags[-1] and times >= rule.failures
+        names = ", ".join(sorted(who)) or "now well, now not"
+        clocks.append(
+            Judgement(
+                call=Call.CONDEMNED if condemned else Call.SUSPECT,
+                reason=f"{what}: {names}",
+                since=since,
+                bad_for=bad_for,
+                left=max(0.0, limit - bad_for),
+            )
+        )
+    return min(clocks, key=lambda clock: (clock.call is not Call.CONDEMNED, clock.left), default=None)
+
+
+def _unwell(samples: Sequence[Sample], rule: RollbackRule) -> list[bool]:
+    """More than the share: at exactly the share it is not."""
+    return [s.critical > 0 and len(s.unhealthy) > rule.unhealthy_share * s.critical for s in samples]
+
+
+def _dead(samples: Sequence[Sample]) -> list[bool]:
+    """A crash-looper reads `running` between its restarts: then their number tells."""
+    grew = [False, *(_restarted(before, after) for before, after in pairwise(samples))]
+    return [bool(sample.dead) or again for sample, again in zip(samples, grew, strict=True)]
+
+
+def _restarted(before: Sample, after: Sample) -> bool:
+    return any(count > before.restarts.get(name, count) for name, count in after.restarts.items())
+
+
+def _since(bad: Sequence[bool], samples: Sequence[Sample], rule: RollbackRule) -> float | None:
+    """When the trouble that is not over yet began; None when it is over, or never was."""
+    since: float | None = None
+    well_since: float | None = None
+    for sample, is_bad in zip(samples, bad, strict=True):
+        if is_bad:
+            since, well_since = sample.at if since is None else since, None
+            continue
+        well_since = sample.at if well_since is None else well_since
+        if sample.at - well_since >= rule.well_again:
+            since = None
+    return since

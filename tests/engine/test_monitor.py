@@ -1,0 +1,168 @@
+"""The real monitor over real containers: it sees, judges, acts by itself, and can be killed like everything else."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from small_world import SmallWorld
+from worlds import RING_CTL, wait_for
+
+pytestmark = pytest.mark.engine
+
+#: The fast profile, at an even quicker pace; the tests wait for what happens, not for times.
+QUICK = {"profile": "fast", "unhealthy_for": "1s", "dead_for": "1s", "poll": "500ms", "suspect_poll": "200ms"}
+
+
+class Running:
+    """`ring-ctl monitor` as a process of its own."""
+
+    def __init__(self, small: SmallWorld) -> None:
+        self._small = small
+        self._log = small.root / "monitor.log"
+        self._log.write_text("")
+        self.process = self._started()
+
+    def _started(self) -> subprocess.Popen[bytes]:
+        argv = [str(RING_CTL), "--config", str(self._small.config), "monitor"]
+        with self._log.open("ab") as log:
+            process = subprocess.Popen(argv, stdout=log, stderr=log)
+        return process
+
+    @property
+    def log(self) -> str:
+        return self._log.read_text()
+
+    def says(self, what: str, limit: float = 20) -> None:
+        wait_for(lambda: what in self.log, limit, f"the monitor says {what!r}: {self.log[-500:]}")
+
+    def kill_and_start_again(self) -> None:
+        self.process.kill()
+        self.process.wait(10)
+        self.process = self._started()
+
+    def stop(self) -> int:
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(10)
+
+
+@contextmanager
+def watched(small: SmallWorld, **rule: Any) -> Iterator[Running]:
+    def ruled(rules: dict[str, Any]) -> None:
+        rules["rollback"] = {**QUICK, **rule}
+
+    with small.rules(ruled):
+        monitor = Running(small)
+        try:
+            monitor.says("watching")
+            yield monitor
+        finally:
+            ended = monitor.stop()
+        assert ended == 0, monitor.log
+
+
+def taken_back(small: SmallWorld, bad: str) -> dict[str, Any]:
+    """The rollback that the monitor made, once it has ended."""
+
+    def look() -> dict[str, Any] | None:
+        latest = small.latest_operation("prod")
+        ended = latest and latest["request"]["kind"] == "rollback" and latest["phase"] in {"done", "stuck", "failed"}
+        return latest if ended and latest["previous"] == bad else None
+
+    return wait_for(look, 60, f"{bad} is taken back")
+
+
+@pytest.mark.promise(7, 8, 10)
+def test_a_critical_service_that_dies_after_its_promotion_is_seen_at_once_and_its_release_taken_back(
+    small: SmallWorld,
+) -> None:
+    good = small.ring("prod")["release"]
+    # so slow a pace that only the engine's events can have told it
+    with watched(small, poll="10m") as monitor:
+        small.promote_another()
+        bad = small.ring("prod")["release"]
+        wait_for(lambda: small.ctl("health", "prod").answer["monitor"]["armed"], 10, "the monitor is armed")
+        small.container("prod", "veil").kill()
+        monitor.says("critical services exit or restart: veil", 5)
+        operation = taken_back(small, bad)
+    assert (operation["phase"], operation["actor"]["kind"]) == ("done", "monitor")
+    prod = small.ring("prod")
+    assert prod["release"] == good
+    assert small.running_images("prod") == small.stored_images(good)
+    assert [entry["release"] for entry in prod["quarantine"]][-1] == bad
+    assert small.told(operation["id"]) == ["rolled_back"]
+    refused = small.ctl("promote", "staging", "prod")
+    assert (refused.code, refused.error["code"]) == (4, "quarantined")
+
+
+@pytest.mark.promise(4, 5, 7, 12)
+def test_killed_monitors_and_workers_change_nothing_about_the_end(small: SmallWorld) -> None:
+    good = small.ring("prod")["release"]
+    with watched(small, dead_for="4s", unhealthy_for="4s") as monitor:
+        small.promote_another()
+        bad = small.ring("prod")["release"]
+        small.container("prod", "veil").kill()
+        monitor.says("critical services exit or restart: veil")
+        monitor.kill_and_start_again()
+        monitor.says("takes it back to")
+        assert monitor.log.count("critical services exit or restart: veil, for 0 s") == 1, "its clock started anew"
+        operation = small.operation_in("prod", "switching")["id"]
+        small.kill_worker(operation)
+        monitor.kill_and_start_again()
+        assert taken_back(small, bad)["id"] == operation
+    assert small.ring("prod")["release"] == good
+    assert small.running_images("prod") == small.stored_images(good)
+    assert small.told(operation) == ["rolled_back"]
+    assert small.ctl("history", "verify").code == 0
+
+
+@pytest.mark.promise(7)
+def test_a_way_back_that_is_broken_too_ends_stuck_once_and_a_person_unlocks_it(small: SmallWorld) -> None:
+    # healthy for long enough to prove itself, each time anew
+    assert small.release("latent:5").code == 0
+    small.arrange("promote", "dev", "staging")
+    small.promote_another()
+    broken = small.ring("prod")["release"]
+    small.promote_another()
+    newest = small.ring("prod")["release"]
+    with watched(small) as monitor:
+        taken_back(small, newest)
+        wait_for(lambda: small.ring("prod")["state"] == "stuck", 30, "prod is stuck")
+        assert small.ring("prod")["release"] == broken
+        before = small.what_runs("prod")
+        monitor.says("came by going back, and is bad too")
+    alerts = [event["outcome"] for event in small.history("prod") if event["event"] == "alert"]
+    assert alerts.count("stuck") == 1
+    refused = small.ctl("promote", "staging", "prod")
+    assert (refused.code, refused.error["code"]) == (8, "ring_stuck")
+    assert small.what_runs("prod") == before
+    unlocked = small.ctl("unlock", "prod", "--reason", "a fixed release follows")
+    assert (unlocked.code, len(unlocked.answer["lifted"])) == (0, 1)
+    assert small.release("ok").code == 0
+    small.arrange("promote", "dev", "staging")
+    assert small.promote_another().outcome == "promoted"
+
+
+def test_what_somebody_did_by_hand_is_told_and_left_as_it_is(small: SmallWorld) -> None:
+    prod = small.ring("prod")
+    other = next(image for name, image in small.running_images("prod").items() if name != "veil")
+    with watched(small, unhealthy_for="500ms") as monitor:
+        small.engine.images.get(other).tag(f"{small.app}-veil", "prod-latest")
+        small.compose_by_hand("prod", "veil")
+        monitor.says("drift: does not run")
+        wait_for(lambda: not small.ctl("health", "prod").answer["ok"], 10, "prod is not well")
+        monitor.says("held: unhealthy, but held")
+        status = small.ctl("status", "prod")
+        assert (status.answer["ok"], "veil" in status.answer["rings"][0]["drift"]) == (False, True)
+        assert small.running_images("prod")["veil"] == other
+        assert small.latest_operation("prod")["request"]["kind"] != "rollback"  # type: ignore[index]
+    small.arrange("up", "prod")
+    assert small.ring("prod")["release"] == prod["release"]
+    assert small.running_images("prod") == small.stored_images(prod["release"])
+    once = small.ctl("monitor", "--once")
+    assert once.answer["alerts"] == []
