@@ -15,6 +15,7 @@ from aither_rings_mcp.adapters.claim_files import ClaimFiles
 from aither_rings_mcp.adapters.compose import DockerCompose
 from aither_rings_mcp.adapters.container_events import ContainerDeaths
 from aither_rings_mcp.adapters.engine import DockerEngine
+from aither_rings_mcp.adapters.evidence_files import EvidenceFiles
 from aither_rings_mcp.adapters.gate_cache import FileGateCache
 from aither_rings_mcp.adapters.healer import HealerContainer, NoHealer
 from aither_rings_mcp.adapters.history_file import HistoryFile
@@ -118,6 +119,7 @@ def build_manager(given: Path | None = None, claim_fd: int | None = None) -> Rin
             releases=ReleaseFiles(state_dir),
             journals=JournalFiles(state_dir),
             logs=OperationLogFiles(operations, clock),
+            evidence=EvidenceFiles(state_dir, settings.keep_evidence),
             plans=PlanFiles(state_dir, settings.limits.approval),
             claims=ClaimFiles(state_dir, clock),
             workers=WorkerProcesses(path, operations),

@@ -47,7 +47,7 @@ class DockerEngine:
                     continue
             return found
 
-        return tuple(sorted(await self.call(look), key=lambda view: (view.service, view.name)))
+        return tuple(sorted(await self.call(look, abandon=True), key=lambda view: (view.service, view.name)))
 
     async def image(self, reference: str) -> ImageView | None:
         def look(api: Any) -> ImageView | None:
@@ -94,8 +94,19 @@ class DockerEngine:
         await self.call(drop)
 
     async def logs(self, container_id: str, tail: int) -> tuple[str, ...]:
-        raw = await self.call(lambda api: api.logs(container_id, tail=tail, timestamps=True))
+        raw = await self.call(lambda api: api.logs(container_id, tail=tail, timestamps=True), abandon=True)
         return tuple(cast("bytes", raw).decode(errors="replace").splitlines())
+
+    async def health_log(self, container_id: str) -> tuple[str, ...]:
+        """What Docker's own healthcheck of a container said lately, oldest first; nothing where it has none."""
+
+        def look(api: Any) -> tuple[str, ...]:
+            try:
+                return health_entries(api.inspect_container(container_id))
+            except _not_found():
+                return ()
+
+        return await self.call(look, abandon=True)
 
     async def exec(self, container_id: str, argv: Sequence[str]) -> tuple[int, str]:
         def run(api: Any) -> tuple[int, str]:
@@ -105,11 +116,14 @@ class DockerEngine:
 
         return await self.call(run)
 
-    async def call(self, work: Callable[[Any], T]) -> T:
-        """What `work` comes to with the engine's API client, in a thread; for the other adapters of the engine."""
+    async def call(self, work: Callable[[Any], T], *, abandon: bool = False) -> T:
+        """What `work` comes to with the engine's API client, in a thread; for the other adapters of the engine.
+
+        `abandon`: whoever stops waiting need not wait for the engine; for what changes nothing.
+        """
         if self._limiter is None:
             self._limiter = anyio.CapacityLimiter(8)
-        return await anyio.to_thread.run_sync(self._in_thread, work, limiter=self._limiter)
+        return await anyio.to_thread.run_sync(self._in_thread, work, limiter=self._limiter, abandon_on_cancel=abandon)
 
     def _in_thread(self, work: Callable[[Any], T]) -> T:
         import docker.errors
@@ -194,6 +208,15 @@ def container_view(raw: Mapping[str, Any]) -> ContainerView:
             if bound and name.endswith("/tcp")
         },
         labels=labels,
+    )
+
+
+def health_entries(raw: Mapping[str, Any]) -> tuple[str, ...]:
+    """The healthcheck log of an inspected container: when, exit code, and what it wrote."""
+    entries = cast("Sequence[Mapping[str, Any]]", _part(raw["State"], "Health").get("Log") or ())
+    return tuple(
+        f"{entry.get('Start')} exit code {entry.get('ExitCode')}: {str(entry.get('Output') or '').rstrip()}"
+        for entry in entries
     )
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 MASK = "[redacted]"
 
 _KEYWORD = (
     r"(?:password|passwd|passphrase|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|credentials?|"
-    r"session[_-]?id|(?<![a-z])dsn|(?-i:_AUTH))"
+    r"session[_-]?id|(?<![a-z])dsn|(?-i:_AUTH)|(?<![a-z])pwd(?==))"
 )
 # A keyword ends its word or is followed by `_more` or `More`: a service called `secrets`, `tokens: 12 passed`
 # and `test_token.py::test_x` are no secrets. `::` and `==` assign nothing.
@@ -23,10 +24,13 @@ _CREDENTIAL = r"(?=[a-z._~+/=-]*(?:[0-9]|(?-i:[a-z][A-Z])))[a-z0-9._~+/=-]{8,}"
 _RULES: tuple[tuple[str, str], ...] = (
     (r"-----BEGIN [A-Z ]*PRIVATE KEY(?: BLOCK)?-----.*?(?:-----END [A-Z ]*PRIVATE KEY(?: BLOCK)?-----|\Z)", MASK),
     # A line of such a key, where the text was cut into lines before it came here.
-    (r"(?-i:^(?=.*[A-Z])(?=.*[a-z])[A-Za-z0-9+/]{60,}={0,2}$)", MASK),
+    (r"(?-i:^(?=[^\n]*[A-Z])(?=[^\n]*[a-z])[A-Za-z0-9+/]{60,}={0,2}$)", MASK),
     # user:password@ in a URL or DSN; the password may hold `@` and `/`, but host:port/ is none.
     (r"(?P<keep>\b[a-z][a-z0-9+.-]{0,30}://)[^\s/@:'\"]{0,200}:(?!\d{1,5}/)[^\s'\"]{1,300}@", rf"\g<keep>{MASK}@"),
+    # a token alone in the place of the user
+    (r"(?P<keep>\b[a-z][a-z0-9+.-]{0,30}://)(?=[^\s/@]{0,200}[0-9])[a-z0-9._~%-]{16,200}@", rf"\g<keep>{MASK}@"),
     (r"(?P<keep>https://hooks\.slack\.com/services/)[^\s'\"]+", rf"\g<keep>{MASK}"),
+    (r"(?P<keep>\bhttps?://[^\s/'\"]{1,200}/(?:[a-z0-9_-]{1,40}/){0,3}(?:web)?hooks?/)[^\s'\"]+", rf"\g<keep>{MASK}"),
     (rf"(?P<keep>{_HEADER}[\"'])[^\r\n\"']+", rf"\g<keep>{MASK}"),
     (rf"(?P<keep>{_HEADER})[^\s\"'][^\r\n\"']*", rf"\g<keep>{MASK}"),
     (rf"\b(?P<keep>Bearer|Basic|Token)\s+{_CREDENTIAL}", rf"\g<keep> {MASK}"),
@@ -44,13 +48,57 @@ _RULES: tuple[tuple[str, str], ...] = (
     (rf"(?P<keep>{_NAME})(?!\[redacted\]|[bru]?[\"']|\\+[\"'])[^\s\"'&]*[^\s\"'&,;)}}\]\\]", rf"\g<keep>{MASK}"),
     (rf"(?P<keep>--[a-z-]*{_KEYWORD}[a-z-]* +)(?![-\[])\S+", rf"\g<keep>{MASK}"),
 )
+#: The end of a private key whose beginning was cut off, each line perhaps behind a time stamp.
+_KEY_END = re.compile(
+    r"(?:^(?:\S{1,40} )?[A-Za-z0-9+/=]{4,76}\r?\n){1,80}(?:\S{1,40} )?-----END [A-Z ]{0,40}PRIVATE KEY(?: BLOCK)?-----",
+    re.MULTILINE,
+)
 _COMPILED = tuple(
     (re.compile(pattern, re.IGNORECASE | re.DOTALL | re.MULTILINE), replacement) for pattern, replacement in _RULES
 )
+
+
+_FRAGMENT = re.compile(r"[A-Za-z0-9]+")
+#: Shorter than this, a value is masked only where it stands alone: it may be a part of other words.
+_DISTINCT = 8
+
+
+def mask(text: str, values: Iterable[str]) -> str:
+    """The text with `values` masked wherever they stand, also escaped or percent-encoded; long ones first."""
+    standing = (value for value in set(values) if value and _fragment(value) in text)
+    found = sorted(standing, key=lambda value: (-len(value), value))
+    if not found:
+        return text
+    return re.sub("|".join(map(_anyhow, found)), MASK, text)
+
+
+def _fragment(value: str) -> str:
+    """The longest part of it that looks the same in every spelling."""
+    return max(_FRAGMENT.findall(value), key=len, default="")
+
+
+def _anyhow(value: str) -> str:
+    spelled = "".join(map(_spellings, value))
+    if len(value) >= _DISTINCT:
+        return spelled
+    # `%3Ahunter2`: the A belongs to the colon before it
+    return rf"(?:(?<![A-Za-z0-9])|(?<=%[0-9A-Fa-f]{{2}})){spelled}(?![A-Za-z0-9])"
+
+
+def _spellings(char: str) -> str:
+    if char.isascii() and char.isalnum():
+        return char
+    percent = "".join(f"%{byte:02x}" for byte in char.encode(errors="replace"))
+    ways = [rf"\\*{re.escape(char)}", rf"(?i:{percent})", rf"(?i:\\+u{ord(char):04x})"]
+    if char == " ":
+        ways.append(r"\+")
+    if char == "\n":
+        ways.append(r"\\+n")
+    return f"(?:{'|'.join(ways)})"
 
 
 def redact(text: str) -> str:
     """The text with everything that looks like a secret masked; safe to apply twice."""
     for pattern, replacement in _COMPILED:
         text = pattern.sub(replacement, text)
-    return text
+    return _KEY_END.sub(MASK, text) if "PRIVATE KEY" in text else text

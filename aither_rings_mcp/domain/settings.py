@@ -80,6 +80,7 @@ class Limits(Value):
     healthy: Duration = Field(default=60.0, description="a release has to be healthy by then, or it goes back")
     healthy_window: Duration = Field(default=3.0, description="how long it has to stay healthy to have proved itself")
     engine: Duration = Field(default=300.0, description="how long a rollout waits for an engine that went away")
+    evidence: Duration = Field(default=5.0, description="how long a restore waits for evidence of what failed")
     probe: Duration = 2.0
     poll: Duration = 0.5
     gate: Duration = Field(default=300.0, description="for gates that name no limit of their own")
@@ -279,6 +280,7 @@ class Settings(Value):
     alerts: Alerts = Alerts()
     limits: Limits = Limits()
     keep_releases: Annotated[int, Field(ge=2, le=100)] = 5
+    keep_evidence: Annotated[int, Field(ge=1, le=1000)] = 20
 
     @property
     def critical(self) -> tuple[str, ...]:

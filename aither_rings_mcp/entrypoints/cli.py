@@ -21,7 +21,7 @@ from aither_rings_mcp.domain.redact import redact
 
 # Values, rich and the manager are imported where they are used: `--help` and Tab should not wait for them.
 if TYPE_CHECKING:
-    from aither_rings_mcp.domain.answers import Answer, OperationAnswer
+    from aither_rings_mcp.domain.answers import Answer, EvidenceAnswer, OperationAnswer
     from aither_rings_mcp.domain.model import Actor, Override
     from aither_rings_mcp.entrypoints.cli_render import Watcher
     from aither_rings_mcp.manager.ring_manager import RingManager
@@ -298,8 +298,16 @@ def operation(
     operation_id: OperationId,
     follow: Annotated[bool, typer.Option("--follow", help="Watch it to its end, exit by its result.")] = False,
     log: Annotated[bool, typer.Option("--log", help="With what its builds and gates wrote.")] = False,
+    evidence: Annotated[bool, typer.Option("--evidence", help="What was seen of a release that failed.")] = False,
+    section: Annotated[str | None, typer.Option(metavar="NAME", help="One section of the evidence, whole.")] = None,
 ) -> None:
     """Show how far an operation has come."""
+    if section is not None and not evidence:
+        raise InvalidArguments("--section is a part of the evidence", "Add --evidence.")
+    if evidence and (follow or log):
+        raise InvalidArguments("--evidence is looked at by itself", "Leave out --follow and --log.")
+    if evidence:
+        ask(ctx, lambda manager, _: _evidence(manager, operation_id, section))
 
     async def look(manager: RingManager, watch: Watcher) -> Answer:
         if follow:
@@ -309,6 +317,20 @@ def operation(
         return await _with_log(manager, seen) if log else seen
 
     ask(ctx, look, operation_exit if follow else exit_code)
+
+
+async def _evidence(manager: RingManager, operation_id: str, section: str | None) -> EvidenceAnswer:
+    first = await manager.evidence(operation_id, section)
+    pages, cursor = [first.text or ""], first.next_cursor
+    while cursor is not None:
+        following = await manager.evidence(operation_id, section, cursor)
+        pages.append(following.text or "")
+        cursor = following.next_cursor
+    if len(pages) == 1:
+        return first
+    summary = f"All of {section}, evidence of {first.operation_id}."
+    whole = {"summary": summary, "text": "".join(pages), "next_cursor": None, "next_actions": ()}
+    return first.model_copy(update=whole)
 
 
 async def _with_log(manager: RingManager, seen: OperationAnswer) -> OperationAnswer:

@@ -57,6 +57,10 @@ def command_line(action: a.NextAction) -> str | None:
     if action.tool == "ring_approve":
         verb = "approve" if arguments.pop("decision", "approve") == "approve" else "reject"
         command, positional = verb, ("plan_id",)
+    elif action.tool == "ring_evidence":
+        arguments.pop("cursor", None)  # a terminal gets a section whole
+        arguments["evidence"] = True
+        command, positional = "operation", ("operation_id",)
     elif action.tool in _COMMANDS:
         command, positional = _COMMANDS[action.tool]
     else:
@@ -179,6 +183,8 @@ def _body(answer: a.Answer) -> Iterator[RenderableType]:
             yield from _rollout(answer)
         case a.OperationAnswer():
             yield from _operation(answer)
+        case a.EvidenceAnswer():
+            yield from _evidence(answer)
         case a.DoctorAnswer():
             yield from _table(("", "check", "found"), ((_yes(f.ok), f.check, f.detail) for f in answer.findings))
         case a.VerifyAnswer():
@@ -358,6 +364,17 @@ def _operation(answer: a.OperationAnswer) -> Iterator[RenderableType]:
                           f"Next: {answer.error.get('next')}")  # fmt: skip
     if answer.log:
         yield from _notes("log", *answer.log.lines)
+
+
+def _evidence(answer: a.EvidenceAnswer) -> Iterator[RenderableType]:
+    if answer.text is not None:
+        yield Text(clean(answer.text))
+        return
+    yield from _facts(("ring", answer.ring), ("release", answer.release))
+    yield from _table(
+        ("section", "bytes", ""),
+        ((s.name, s.bytes, "shortened" if s.truncated else None) for s in answer.sections),
+    )
 
 
 def _table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator[RenderableType]:

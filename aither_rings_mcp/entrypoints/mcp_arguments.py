@@ -131,6 +131,16 @@ class OperationArguments(Arguments):
     )
 
 
+class EvidenceArguments(Arguments):
+    operation_id: Text = Field(description="The operation that took a release back, or left it unhealthy.")
+    section: Text | None = Field(
+        default=None, description="Which section to read, such as summary or logs; without it, the list of them."
+    )
+    cursor: int | None = Field(
+        default=None, ge=0, description="`next_cursor` of the answer before, for the rest of the section."
+    )
+
+
 class _Published(GenerateJsonSchema):
     """Schemas without null noise: an absent value is left out, so neither `null` nor titles are published."""
 

@@ -173,6 +173,7 @@ def next_actions(op: Operation, outcome: str) -> tuple[NextAction, ...]:
     if ring == BACKBONE:
         return ()
     look = NextAction(tool="ring_health", arguments={"ring": ring}, why="see each service's state")
+    evidence = NextAction(tool="ring_evidence", arguments={"operation_id": op.id}, why="read what was seen of it")
     match outcome:
         case "running":
             return (
@@ -195,11 +196,12 @@ def next_actions(op: Operation, outcome: str) -> tuple[NextAction, ...]:
         case "rolled_back" if op.request.kind is not Kind.ROLLBACK:
             return (
                 look,
+                evidence,
                 NextAction(tool="ring_history", arguments={"ring": ring, "limit": 5}, why="see what happened"),
             )
-        case "unhealthy" | "stuck":
-            return (look,)
-        case "promoted" | "rolled_back" | "deployed" | "up":
+        case "unhealthy" | "stuck" | "rolled_back":
+            return (look, evidence)
+        case "promoted" | "deployed" | "up":
             return (look,)
         case _:
             return ()

@@ -11,6 +11,7 @@ from aither_rings_mcp.domain.model import Release
 from aither_rings_mcp.domain.naming import ring_tag
 from aither_rings_mcp.domain.rollout import Kind, Operation, Signal, SourceState
 from aither_rings_mcp.manager import hooks
+from aither_rings_mcp.manager.evidence import Collector
 from aither_rings_mcp.manager.gating import needs_approval
 from aither_rings_mcp.manager.marks import Marks
 from aither_rings_mcp.manager.planning import check_fits, draft_promotion, make_release, run_file
@@ -27,6 +28,7 @@ class Preparation:
         self._world = world
         self._say = on_line
         self._marks = Marks(world, on_line)
+        self._evidence = Collector(world, on_line)
 
     async def build(self, op: Operation) -> Moved:
         built = self._source()
@@ -116,6 +118,7 @@ class Preparation:
         run_file(world, release)
         await world.pins.hold(release.images, release.id)
         op = await self._marks.forensics(op.model_copy(update={"release": release}), release.id)
+        await self._evidence.collect(op, op.previous, release.id)
         await hooks.run_or_say(world, op, "pre_rollback", self._say, to=release.id)
         return Signal.OK, op
 

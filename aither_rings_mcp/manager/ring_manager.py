@@ -16,6 +16,7 @@ from aither_rings_mcp.domain.answers import (
     CancelAnswer,
     DeployAnswer,
     DoctorAnswer,
+    EvidenceAnswer,
     GatesAnswer,
     HealthAnswer,
     HistoryAnswer,
@@ -39,6 +40,7 @@ from aither_rings_mcp.domain.rollout import BEFORE_EFFECT, Kind, Phase, Request
 from aither_rings_mcp.domain.settings import Path, Settings
 from aither_rings_mcp.domain.verdict import GateResult, blocking
 from aither_rings_mcp.manager import doctor, outcomes, views
+from aither_rings_mcp.manager.evidence_answers import handed_out
 from aither_rings_mcp.manager.executor import Executor
 from aither_rings_mcp.manager.gating import examine
 from aither_rings_mcp.manager.marks import Marks
@@ -102,6 +104,12 @@ class RingManager:
         """One operation; waits up to `wait_s` seconds (None: to its end) for it to end first."""
         op, interrupted = await self._operations.watch(operation_id, wait_s, watch)
         return views.operation(self._world, op, interrupted, include_log, log_cursor)
+
+    async def evidence(
+        self, operation_id: str, section: str | None = None, cursor: int | None = None
+    ) -> EvidenceAnswer:
+        """What is kept of a release that failed or was rolled back; a section's text from byte `cursor` on."""
+        return handed_out(self._world, operation_id, section, cursor)
 
     # -- planning
 

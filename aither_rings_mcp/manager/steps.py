@@ -19,6 +19,7 @@ from aither_rings_mcp.domain.rollout import Failure, Kind, Operation, Phase, Sig
 from aither_rings_mcp.domain.settings import Unhealthy
 from aither_rings_mcp.domain.verdict import GateResult, blocking
 from aither_rings_mcp.manager import hooks
+from aither_rings_mcp.manager.evidence import Collector
 from aither_rings_mcp.manager.gating import examine
 from aither_rings_mcp.manager.marks import Marks
 from aither_rings_mcp.manager.observer import verify
@@ -40,6 +41,7 @@ class Steps:
         self._world = world
         self._say = on_line
         self._marks = Marks(world, on_line)
+        self._evidence = Collector(world, on_line)
         preparation = Preparation(world, on_line)
         #: The release that this worker brought up itself, on an engine that has been there since.
         self._up: str | None = None
@@ -165,6 +167,8 @@ class Steps:
                 return Signal.OK, op
         keeps = self._world.settings.rings[op.request.ring].on_unhealthy is Unhealthy.KEEP
         if op.request.kind is Kind.UP or (op.request.kind is Kind.DEPLOY and keeps):
+            good = policy.last_good(self._record(op), _release(op).id)
+            await self._evidence.collect(op, _release(op).id, good.release if good else None)
             return Signal.KEPT, op.model_copy(update={"kept_unhealthy": True})
         return Signal.UNHEALTHY, op
 
@@ -240,6 +244,7 @@ class Steps:
         good = policy.last_good(record, _release(op).id, lost) if record.running else None
         op = op.model_copy(update={"previous": good.release if good else None})
         op = await self._marks.forensics(op, op.previous)
+        await self._evidence.collect(op, _release(op).id, op.previous)
         if good and (crossed := policy.contracts_crossed(record, good.release, _release(op))):
             why = policy.contract_reason(ring, good.release, crossed)
             op = failed(op, NoRollbackTarget(why, policy.contract_next_step(ring)))

@@ -10,6 +10,7 @@ from aither_rings_mcp.domain.settings import Settings
 from aither_rings_mcp.manager.gatekeeper import Gatekeeper
 from aither_rings_mcp.ports import (
     Alarm,
+    Bundles,
     Claims,
     Clock,
     Commands,
@@ -53,6 +54,7 @@ class World:
     releases: Releases
     journals: Journals
     logs: OperationLogs
+    evidence: Bundles
     plans: Plans
     claims: Claims
     workers: Workers

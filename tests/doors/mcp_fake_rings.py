@@ -8,11 +8,13 @@ from datetime import UTC, datetime, timedelta
 
 from aither_rings_mcp.domain import answers as a
 from aither_rings_mcp.domain.errors import (
+    InvalidArguments,
     InvalidTransition,
     OperationNotFound,
     RingError,
     UnknownRing,
 )
+from aither_rings_mcp.domain.evidence import SectionFacts
 from aither_rings_mcp.domain.health import ServiceHealth, ServiceState
 from aither_rings_mcp.domain.model import Actor, Override, RingKind
 from aither_rings_mcp.domain.rollout import PERCENT, Kind, Phase
@@ -273,6 +275,24 @@ class FakeRings:
             steps=(a.StepView(phase=Phase.ACCEPTED, at=NOW), a.StepView(phase=Phase.VERIFYING, at=NOW, note="3 of 6")),
             result={"outcome": "promoted"} if done else None,
             log=a.LogSlice(lines=("pulling nothing",), next_cursor=15) if include_log else None,
+        )
+
+    async def evidence(
+        self, operation_id: str, section: str | None = None, cursor: int | None = None
+    ) -> a.EvidenceAnswer:
+        self._meet(None)
+        if operation_id not in {"op-1", "op-2"}:
+            raise OperationNotFound("there is no such operation", "ring_status shows what is under way.")
+        text = "== prod-genesis-1\nTraceback (most recent call last):\n"
+        sections = (SectionFacts(name="logs", bytes=len(text)), SectionFacts(name="events", bytes=9, untrusted=False))
+        common = {"operation_id": operation_id, "ring": "prod", "release": RELEASE, "sections": sections, "as_of": NOW}
+        if section is None:
+            return a.EvidenceAnswer(ok=True, summary="The evidence has 2 sections.", **common)
+        if section not in {"logs", "events"}:
+            raise InvalidArguments("there is no section of that name", "Its sections are logs, events.")
+        start = cursor or 0
+        return a.EvidenceAnswer(
+            ok=True, summary="A part of it.", section=section, text=text[start:], cursor=start, **common
         )
 
     async def _ended(self, wait_s: float | None, watch: Watch | None) -> bool:

@@ -26,6 +26,7 @@ from aither_rings_mcp.domain.errors import (
     RingStuck,
     StateUnreadable,
 )
+from aither_rings_mcp.domain.evidence import SectionFacts
 from aither_rings_mcp.domain.model import Actor, Override, RingKind
 from aither_rings_mcp.domain.plan import Change
 from aither_rings_mcp.domain.policy import known_path, known_ring, runtime_ring
@@ -167,6 +168,23 @@ class FakeManager:
             log=a.LogSlice(lines=page, next_cursor=start + len(page) if page else None) if include_log else None,
         )  # fmt: skip
 
+    async def evidence(
+        self, operation_id: str, section: str | None = None, cursor: int | None = None
+    ) -> a.EvidenceAnswer:
+        self._stand()
+        text, start = "".join(f"{line}\n" for line in self.log), cursor or 0
+        index = {
+            "operation_id": operation_id, "ring": "prod", "release": BAD,
+            "sections": (SectionFacts(name="logs", bytes=len(text), truncated=True),),
+        }  # fmt: skip
+        if section is None:
+            return self._answer(a.EvidenceAnswer, "Evidence has 1 section.", **index)
+        rest = start + 500 if start + 500 < len(text) else None
+        return self._answer(
+            a.EvidenceAnswer, "A part.", section=section, text=text[start : start + 500], cursor=start,
+            next_cursor=rest, **index,
+        )  # fmt: skip
+
     # -- planning
 
     async def plan(self, source: str, target: str, actor: Actor) -> a.PlanAnswer:
@@ -303,6 +321,7 @@ COMMANDS = (
     "deploy dev", "deploy dev --build --wait 3", "up dev", "up shared", "down prod", "approve p-1", "reject p-1",
     "cancel op-9 --reason mistake", "recover", "recover --wait 3", "unlock prod --reason mended", "monitor --once",
     "doctor",
+    "operation op-1 --evidence", "operation op-1 --evidence --section logs",
 )  # fmt: skip
 
 
@@ -594,3 +613,23 @@ def test_tab_completes_rings_from_the_config(monkeypatch: pytest.MonkeyPatch) ->
     assert tab("ring-ctl promote dev s", FakeManager()) == ["staging"]
     assert tab("ring-ctl up s", FakeManager()) == ["staging", "shared"]
     assert tab("ring-ctl health ") == []
+
+
+def test_evidence_shows_its_sections_and_a_section_whole() -> None:
+    index = run(FakeManager(), "operation", "op-1", "--evidence")
+    assert "logs" in index.stdout
+    assert "shortened" in index.stdout
+    whole = run(FakeManager(), "operation", "op-1", "--evidence", "--section", "logs")
+    assert [line for line in whole.stdout.splitlines() if line.startswith("line ")] == FakeManager().log
+    asked = document(run(FakeManager(), "operation", "op-1", "--evidence", "--section", "logs", "--json"))
+    assert asked["text"].splitlines() == FakeManager().log
+    assert asked["untrusted"] is True
+    assert "next_cursor" not in asked
+
+
+@pytest.mark.parametrize("words", ["--section logs", "--evidence --follow", "--evidence --log"])
+@pytest.mark.promise(17)
+def test_evidence_that_is_asked_for_by_halves_is_a_usage_error(words: str) -> None:
+    result = run(FakeManager(), "operation", "op-1", *words.split(), "--json")
+    assert result.exit_code == Exit.BAD_REQUEST
+    assert "--evidence" in document(result)["error"]["message"] + document(result)["error"]["next"]

@@ -47,6 +47,12 @@ def words(answer: a.Answer, capsys: pytest.CaptureFixture[str]) -> str:
         ("ring_operation", {"operation_id": "op-1", "wait_s": 45}, "ring-ctl operation op-1 --follow"),
         ("ring_operation", {"operation_id": "op-1", "include_log": True}, "ring-ctl operation op-1 --log"),
         ("ring_operation", {"operation_id": "op-1", "wait_s": 0}, "ring-ctl operation op-1"),
+        ("ring_evidence", {"operation_id": "op-1"}, "ring-ctl operation op-1 --evidence"),
+        (
+            "ring_evidence",
+            {"operation_id": "op-1", "section": "logs", "cursor": 9},
+            "ring-ctl operation op-1 --section logs --evidence",
+        ),
         ("ring_cancel", {"operation_id": "op-1", "reason": "wrong"}, "ring-ctl cancel op-1 --reason wrong"),
         ("ring_approve", {"plan_id": "p-1", "plan_hash": "00", "decision": "approve"}, "ring-ctl approve p-1"),
         ("ring_approve", {"plan_id": "p-1", "decision": "reject", "note": "no"}, "ring-ctl reject p-1 --note no"),

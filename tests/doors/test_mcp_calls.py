@@ -78,6 +78,7 @@ async def test_the_articles_calls_work_as_written(call: Call, tool: str, argumen
         ("ring_rollback", {"ring": "prod"}),
         ("ring_history", {}),
         ("ring_operation", {"operation_id": "op-1", "include_log": True}),
+        ("ring_evidence", {"operation_id": "op-1"}),
     ],
 )
 async def test_a_usual_answer_stays_under_1500_tokens(call: Call, tool: str, arguments: dict[str, Any]) -> None:
@@ -130,6 +131,16 @@ async def test_an_operation_that_takes_longer_than_the_call_is_running(call: Cal
     rings.finish.set()
     followed = await call("ring_operation", operation_id="op-1", wait_s=5)
     assert (followed["status"], followed["result"]) == ("done", {"outcome": "promoted"})
+
+
+async def test_evidence_is_read_section_by_section_and_its_text_is_labelled(call: Call) -> None:
+    index = await call("ring_evidence", operation_id="op-1")
+    assert [(s["name"], s["untrusted"]) for s in index["sections"]] == [("logs", True), ("events", False)]
+    assert "text" not in index
+    read = await call("ring_evidence", operation_id="op-1", section="logs", cursor=18)
+    assert (read["section"], read["untrusted"], read["cursor"]) == ("logs", True, 18)
+    assert read["text"].startswith("Traceback")
+    assert "Traceback" not in read["summary"]
 
 
 async def test_a_dry_run_changes_nothing(call: Call, rings: FakeRings) -> None:

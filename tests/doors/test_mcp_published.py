@@ -18,6 +18,7 @@ from aither_rings_mcp.entrypoints.mcp_server import build_server
 SNAPSHOT = Path(__file__).parent.parent / "snapshots" / "mcp_tools.json"
 TOOLS = (
     "ring_status", "ring_health", "ring_plan", "ring_promote", "ring_rollback", "ring_history", "ring_operation",
+    "ring_evidence",
 )  # fmt: skip
 Published = dict[str, dict[str, Any]]
 
@@ -51,7 +52,7 @@ def test_the_published_tools_are_the_reviewed_ones(tools: Published) -> None:
     assert tools == json.loads(SNAPSHOT.read_text()), "UPDATE_SNAPSHOTS=1 pytest tests/doors rewrites the snapshot"
 
 
-def test_the_seven_tools_come_in_the_order_of_their_use(tools: Published) -> None:
+def test_the_tools_come_in_the_order_of_their_use(tools: Published) -> None:
     assert tuple(tools) == TOOLS
 
 

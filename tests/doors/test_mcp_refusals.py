@@ -24,6 +24,7 @@ EVERY_CALL: tuple[tuple[str, dict[str, Any]], ...] = (
     ("ring_rollback", {"ring": "prod"}),
     ("ring_history", {}),
     ("ring_operation", {"operation_id": "op-1"}),
+    ("ring_evidence", {"operation_id": "op-1"}),
 )
 WAY = {"source": "dev", "target": "staging"}
 CODES = {

@@ -195,6 +195,13 @@ def test_a_crash_loop_is_seen_long_before_the_limit_and_taken_back(small: SmallW
     assert said.answer["verification"]["reason"].startswith("crash loop: ")
     assert said.answer["verification"]["waited_s"] < 30
     assert small.running_images("dev") == images
+    evidence = {
+        section: small.ctl("operation", said.answer["operation_id"], "--evidence", "--section", section).answer["text"]
+        for section in ("summary", "logs", "inspect")
+    }
+    assert "what was wrong: crash loop: " in evidence["summary"]
+    assert "== " in evidence["logs"]
+    assert "restarts: 3" in evidence["inspect"]
 
 
 @pytest.mark.promise(7, 8, 14)

@@ -99,6 +99,7 @@ def evidence_is_of_what_went(shop: Shop, operations: Sequence[Operation]) -> Non
             assert not set(tagged.values()) & set(shop.world.releases.load(came).images.values())
         if went and came and (restored or op.request.kind is Kind.ROLLBACK):
             assert op.forensics, f"{op.id} left no evidence"
+            a_bundle_is_whole_and_of_what_went(shop, op, went, came)
 
 
 def retired(shop: Shop, op: Operation) -> bool:
@@ -106,6 +107,18 @@ def retired(shop: Shop, op: Operation) -> bool:
     tags = {reference.partition(":")[2] for reference in shop.machine.tags}
     newer = [tag for tag in tags if tag.startswith(f"forensic-{op.request.ring}-") and tag > str(op.forensics)]
     return len(newer) >= shop.settings.keep_releases
+
+
+def a_bundle_is_whole_and_of_what_went(shop: Shop, op: Operation, went: str, came: str) -> None:
+    """A full disk may leave none; one that is there is complete, and tells nothing of what took its place."""
+    bundle = shop.world.evidence.load(op.id)
+    if bundle is None:
+        return
+    assert bundle.release == went
+    texts = {facts.name: shop.world.evidence.text(op.id, facts.name) for facts in bundle.sections}
+    assert {name: len(text.encode()) for name, text in texts.items()} == {f.name: f.bytes for f in bundle.sections}
+    for image in shop.world.releases.load(came).images.values():
+        assert image not in texts.get("inspect", "") + texts.get("logs", "")
 
 
 def images_running(shop: Shop, ring: str = "prod") -> dict[str, str]:

@@ -17,6 +17,7 @@ from fakes.clock import START
 from fakes.machine import Container, Machine, Spec
 
 APP_PORT = 8000
+STAMP = "2026-01-31T12:00:00.000000000Z"
 
 
 class FakeEngine:
@@ -60,7 +61,15 @@ class FakeEngine:
         self._machine.tag(image_id, reference)
 
     async def logs(self, container_id: str, tail: int) -> tuple[str, ...]:
-        return ()
+        self._machine.answer()
+        container = self._machine.containers[container_id]
+        started = f"{STAMP} started {container.spec.image}"
+        return (started, *(f"{STAMP} {line}" for line in self._machine.said))[-tail:]
+
+    async def health_log(self, container_id: str) -> tuple[str, ...]:
+        self._machine.answer()
+        well = self._machine.well(self._machine.containers[container_id])
+        return (f"{STAMP} exit code {0 if well else 1}: {' '.join(self._machine.said)}",)
 
     async def exec(self, container_id: str, argv: Sequence[str]) -> tuple[int, str]:
         raise NotImplementedError("nobody looks from inside here")
@@ -124,7 +133,7 @@ class FakeCompose:
             "services": {
                 name: {
                     "image": f"{app}-{name}:{ring}-latest",
-                    "environment": {"RING": ring},
+                    "environment": {"RING": ring, **self._machine.environment},
                     "ports": [{"host_ip": "127.0.0.1", "published": str(base + number), "target": APP_PORT}],
                 }
                 for number, name in enumerate(self._settings.services)

@@ -63,6 +63,9 @@ class Machine:
     #: What `docker compose build` would build now.
     source: str = "v0"
     fault: Fault = Fault()
+    #: What every service is given besides, and what every container writes into its log.
+    environment: dict[str, str] = field(default_factory=dict)
+    said: tuple[str, ...] = ()
     #: After how many more effects the engine goes away, and for how many seconds (None: until told otherwise).
     dies_in: int | None = None
     away_for: float | None = None

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from aither_rings_mcp.adapters.claim_files import ClaimFiles
+from aither_rings_mcp.adapters.evidence_files import EvidenceFiles
 from aither_rings_mcp.adapters.gate_cache import FileGateCache
 from aither_rings_mcp.adapters.history_file import HistoryFile
 from aither_rings_mcp.adapters.host import HostCommands
@@ -176,6 +177,7 @@ class Shop:
             releases=ReleaseFiles(state_dir, disk),
             journals=JournalFiles(state_dir, disk),
             logs=OperationLogFiles(state_dir / "operations", self.clock),
+            evidence=EvidenceFiles(state_dir, self.settings.keep_evidence, disk),
             plans=PlanFiles(state_dir, self.settings.limits.approval, disk),
             claims=ClaimFiles(state_dir, self.clock, disk),
             workers=self.hands,
