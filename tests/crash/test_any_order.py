@@ -299,7 +299,7 @@ def busy(memory: Path) -> Iterator[Snapshot]:
 
 
 @pytest.mark.promise(2, 5, 6, 7, 8, 9, 12)
-@pytest.mark.timeout(max(120, 4 * EXAMPLES))
+@pytest.mark.timeout(400 + 4 * EXAMPLES)  # a failure is shrunk for up to five minutes
 def test_in_any_order_with_any_trouble_it_ends_in_order(memory: Path, busy: Snapshot) -> None:
     run_state_machine_as_test(
         lambda: AnyOrder(memory, busy),
