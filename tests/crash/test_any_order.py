@@ -57,21 +57,23 @@ class Away:
     containers_stop: bool
 
 
+PROD = frozenset({"shop-prod"})
+FAULT = st.sampled_from(["ok", "ok", "never-healthy", "crash-loop", "refuses-to-start"])
+VERSION = st.integers(1, 3)
 RUNTIME = st.sampled_from(["dev", "prod"])
 OVERRIDE = st.sampled_from([None, None, HOTFIX])
-TROUBLE = (
-    st.none()
-    | st.builds(
-        Cut,
-        at=st.integers(1, 120),
-        names_survive=st.booleans(),
-        meanwhile=st.sampled_from(["nothing", "reboot", "prune"]),
-        again=st.none() | st.integers(1, 60),
-    )
-    | st.builds(
-        Away, after=st.integers(0, 30), seconds=st.sampled_from([5.0, LONG]), containers_stop=st.booleans()
-    )
-)  # fmt: skip
+AT, NAMES = st.integers(1, 120), st.booleans()
+CUT = st.builds(Cut, at=AT, names_survive=NAMES, meanwhile=st.just("nothing"), again=st.none())
+MORE_THAN_A_CUT = st.builds(
+    Cut,
+    at=AT,
+    names_survive=NAMES,
+    meanwhile=st.sampled_from(["nothing", "reboot", "prune"]),
+    again=st.none() | st.integers(1, 60),
+)
+SECONDS = st.sampled_from([5.0, LONG])
+AWAY = st.builds(Away, after=st.integers(0, 30), seconds=SECONDS, containers_stop=st.booleans())
+TROUBLE = st.none() | CUT | MORE_THAN_A_CUT | AWAY
 
 
 class AnyOrder(RuleBasedStateMachine):
@@ -101,41 +103,37 @@ class AnyOrder(RuleBasedStateMachine):
 
     # -- what is asked
 
-    @rule(
-        fault=st.sampled_from(["ok", "ok", "never-healthy", "crash-loop", "refuses-to-start"]),
-        where=st.sampled_from([frozenset({"shop-prod"}), DEV]),
-        version=st.integers(1, 2),
-        trouble=TROUBLE,
-    )
+    @rule(fault=FAULT, where=st.sampled_from([PROD, DEV]), version=VERSION, trouble=TROUBLE)
     def deploy(self, fault: FaultKind, where: frozenset[str], version: int, trouble: Cut | Away | None) -> None:
         source = f"{fault} in {min(where)} {version}"  # the same source is the same images, with the same fault
-        self._ask(lambda shop: shop.deploy(source, Fault(fault, where)), "dev", trouble)
+        self._ask(lambda shop: shop.deploy(source, Fault(fault, where)), trouble)
 
     @rule(override=OVERRIDE, trouble=TROUBLE)
     def stage(self, override: Override | None, trouble: Cut | Away | None) -> None:
-        self._ask(lambda shop: shop.stage(override=override), "staging", trouble)
+        self._ask(lambda shop: shop.stage(override=override), trouble)
 
     @rule(override=OVERRIDE, trouble=TROUBLE)
     def promote(self, override: Override | None, trouble: Cut | Away | None) -> None:
-        self._ask(lambda shop: shop.promote(override=override), "prod", trouble)
+        self._ask(lambda shop: shop.promote(override=override), trouble)
 
-    @rule(trouble=TROUBLE)
-    def ship(self, trouble: Cut | Away | None) -> None:
-        """Through all rings: by chance alone, few releases would get to prod."""
-        version = len(self.shop.operations())
-        self._ask(lambda shop: shop.ship(f"shipped {version}"), "prod", trouble)
+    @rule(fault=FAULT, version=VERSION, trouble=TROUBLE)
+    def ship(self, fault: FaultKind, version: int, trouble: Cut | Away | None) -> None:
+        """Through all rings, with trouble in the last: by chance alone, few releases would get that far."""
+        self.deploy(fault, PROD, version, None)
+        self.stage(None, None)
+        self.promote(None, trouble)
 
     @rule(ring=RUNTIME, trouble=TROUBLE)
     def rollback(self, ring: str, trouble: Cut | Away | None) -> None:
-        self._ask(lambda shop: shop.manager.rollback(ring, ANN), ring, trouble)
+        self._ask(lambda shop: shop.manager.rollback(ring, ANN), trouble)
 
     @rule(ring=RUNTIME, trouble=TROUBLE)
     def up(self, ring: str, trouble: Cut | Away | None) -> None:
-        self._ask(lambda shop: shop.manager.up(ring, ANN), ring, trouble)
+        self._ask(lambda shop: shop.manager.up(ring, ANN), trouble)
 
     @rule(ring=RUNTIME, trouble=TROUBLE)
     def down(self, ring: str, trouble: Cut | Away | None) -> None:
-        self._ask(lambda shop: shop.manager.down(ring, ANN), ring, trouble)
+        self._ask(lambda shop: shop.manager.down(ring, ANN), trouble)
 
     @rule(ring=st.sampled_from(["dev", "staging", "prod"]), trouble=TROUBLE)
     def cancel(self, ring: str, trouble: Cut | Away | None) -> None:
@@ -151,7 +149,7 @@ class AnyOrder(RuleBasedStateMachine):
             if answer.operation_id:
                 await shop.manager.cancel(answer.operation_id, ANN, "not today")
 
-        self._ask(asked, ring, trouble)
+        self._ask(asked, trouble)
 
     # -- what happens by itself
 
@@ -199,7 +197,7 @@ class AnyOrder(RuleBasedStateMachine):
 
     # -- how it is asked
 
-    def _ask(self, ask: Ask, ring: str, trouble: Cut | Away | None) -> None:
+    def _ask(self, ask: Ask, trouble: Cut | Away | None) -> None:
         shop = self.shop
         known = {op.id for op in shop.operations()}
         before = {name: shop.record(name) for name in shop.settings.rings}
