@@ -180,6 +180,8 @@ class AnyOrder(RuleBasedStateMachine):
         checks.pins_hold_every_way_back(shop)
         checks.evidence_is_of_what_went(shop, [op for op in operations if op.id not in self._without_evidence])
         only_well_releases_run_in_prod(shop)
+        # who lost the engine could not take down its preview: the next promotion will
+        assert shop.machine.lost or not shop.machine.of("shop-preview"), "a preview was left behind"
         self._what_was_told_stays(shop)
         self._epochs_only_grow(operations)
 

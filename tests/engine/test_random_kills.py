@@ -1,6 +1,6 @@
 """`kill -9` at random instants, on the real engine: whatever it hits, one release is everywhere afterwards.
 
-`RINGS_KILLS=100` kills more often; each takes three or four seconds.
+`RINGS_KILLS=100` kills more often; each takes three to five seconds.
 """
 
 from __future__ import annotations
