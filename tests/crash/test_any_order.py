@@ -43,7 +43,6 @@ class Cut:
     """The power goes before effect `at`, if the request has as many; and `again` while it is carried on."""
 
     at: int
-    names_survive: bool
     meanwhile: Literal["nothing", "reboot", "prune"]
     again: int | None
 
@@ -62,12 +61,11 @@ FAULT = st.sampled_from(["ok", "ok", "never-healthy", "crash-loop", "refuses-to-
 VERSION = st.integers(1, 3)
 RUNTIME = st.sampled_from(["dev", "prod"])
 OVERRIDE = st.sampled_from([None, None, HOTFIX])
-AT, NAMES = st.integers(1, 120), st.booleans()
-CUT = st.builds(Cut, at=AT, names_survive=NAMES, meanwhile=st.just("nothing"), again=st.none())
+AT = st.integers(1, 120)
+CUT = st.builds(Cut, at=AT, meanwhile=st.just("nothing"), again=st.none())
 MORE_THAN_A_CUT = st.builds(
     Cut,
     at=AT,
-    names_survive=NAMES,
     meanwhile=st.sampled_from(["nothing", "reboot", "prune"]),
     again=st.none() | st.integers(1, 60),
 )
@@ -95,11 +93,13 @@ class AnyOrder(RuleBasedStateMachine):
         self._loop.close()
         shutil.rmtree(self._folder)
 
-    @initialize(empty=st.booleans())
-    def begin(self, empty: bool) -> None:
+    @initialize(empty=st.booleans(), names_survive=st.booleans())
+    def begin(self, empty: bool, names_survive: bool) -> None:
         if not empty:
             self.shop.close()
             self.shop = reopened(self._start, self._folder / "busy")
+        self._names_survive = names_survive
+        self._boot()
 
     # -- what is asked
 
@@ -160,7 +160,7 @@ class AnyOrder(RuleBasedStateMachine):
     @rule()
     def reboot(self) -> None:
         self.shop.machine.reboot()
-        self.shop.boot()
+        self._boot()
 
     @rule()
     def prune(self) -> None:
@@ -218,7 +218,8 @@ class AnyOrder(RuleBasedStateMachine):
         shop, machine = self.shop, self.shop.machine
         match trouble:
             case Cut():
-                shop.boot(trouble.at, names_survive=trouble.names_survive)
+                # no new start before it: what an earlier request left unsynced is lost with it
+                shop.power.cut_at = len(shop.power.effects) + trouble.at
                 await shop.until_cut(answered(ask(shop)))
                 if shop.power.dead:
                     await self._meanwhile(trouble)
@@ -231,7 +232,7 @@ class AnyOrder(RuleBasedStateMachine):
             case None:
                 await answered(ask(shop))
                 return
-        shop.boot()
+        self._boot()
         await shop.recover()
 
     async def _meanwhile(self, cut: Cut) -> None:
@@ -243,8 +244,11 @@ class AnyOrder(RuleBasedStateMachine):
             case "nothing":
                 pass
         if cut.again:
-            self.shop.boot(cut.again)
+            self._boot(cut.again)
             await self.shop.until_cut(self.shop.recover())
+
+    def _boot(self, cut_at: int | None = None) -> None:
+        self.shop.boot(cut_at, names_survive=self._names_survive)
 
     def _pruned(self) -> None:
         """Takes evidence along: only what a record needs is pinned."""
