@@ -8,7 +8,7 @@ from typing import Any
 
 import docker
 import yaml
-from worlds import LABEL_TEST, World, copied_sample, local_images
+from worlds import LABEL_TEST, World, copied_sample, free_port, local_images
 
 
 def _compose(world: World, ring: str) -> dict[str, Any]:
@@ -19,6 +19,8 @@ def _compose(world: World, ring: str) -> dict[str, Any]:
         "restart": "unless-stopped",
         "stop_grace_period": "0s",
     }
+    if ring == "prod":
+        service["ports"] = ["127.0.0.1:${GENESIS_PORT:?}:8001"]
     if ring == "dev":
         args = {"BASE_IMAGE": base, "SERVICE": "genesis"}
         service["build"] = {"context": "./sample", "args": args, "labels": {LABEL_TEST: world.token}}
@@ -50,7 +52,7 @@ class TinyWorld(World):
         copied_sample(root)
         for ring in self.projects:
             (root / f"compose/{ring}.yml").write_text(yaml.safe_dump(_compose(self, ring), sort_keys=False))
-            (root / f"compose/.env.{ring}").touch()
+            (root / f"compose/.env.{ring}").write_text(f"GENESIS_PORT={free_port()}\n")
         self.config.write_text(yaml.safe_dump(_rules(self), sort_keys=False))
 
     def new_setting(self) -> None:
