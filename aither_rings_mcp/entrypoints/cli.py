@@ -447,7 +447,7 @@ def monitor(
     from aither_rings_mcp.entrypoints.cli_monitor import said, watch_rings
 
     if once:
-        ask(ctx, lambda manager, _: manager.monitor(said).round())
+        ask(ctx, lambda manager, _: manager.monitor(said).once())
     session: Session = ctx.obj
     with redirect_stdout(sys.stderr):
         asyncio.run(watch_rings(session.build(session.config).monitor(said)))

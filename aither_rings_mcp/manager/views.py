@@ -27,7 +27,7 @@ from aither_rings_mcp.domain.policy import known_ring, runtime_ring, ways_back
 from aither_rings_mcp.domain.rollout import PERCENT, Operation, Phase
 from aither_rings_mcp.manager import outcomes
 from aither_rings_mcp.manager.drift import drift, moved_tags
-from aither_rings_mcp.manager.monitor import settling_until, watched
+from aither_rings_mcp.manager.monitor_views import settling_until, watched
 from aither_rings_mcp.manager.observer import look
 from aither_rings_mcp.manager.operations import Operations, shown
 from aither_rings_mcp.manager.way_back import runnable

@@ -258,7 +258,7 @@ class FakeManager:
     def monitor(self, say: Any) -> Any:
         return self
 
-    async def round(self) -> a.MonitorAnswer:
+    async def once(self) -> a.MonitorAnswer:
         self._stand()
         return self._answer(
             a.MonitorAnswer, "1 rings looked at; all well.", rings=(a.RingWatchView(ring="prod", call="well"),)
