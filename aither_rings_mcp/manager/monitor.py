@@ -253,6 +253,16 @@ class Monitor:
                 await self._alerts.tell(ring, "held", None)
                 await self._alerts.tell(ring, "unhealthy", None)
 
+    def _started(self, request: Request, key: str) -> Operation:
+        """The one restore of this release: of this round, or of one before. One that the engine's absence ended
+        before it touched anything was none.
+        """
+        while True:
+            op = self._operations.start(request, MONITOR, key)
+            if op.phase is not Phase.FAILED or op.failure is None or op.failure.record["code"] != "docker_unavailable":
+                return op
+            key += " again"
+
     def _to_restore(self, ring: str, record: RingRecord, judgement: Judgement) -> bool:
         """Whether the trouble began while the release still had to prove itself, in a ring that takes releases back."""
         settings = self._world.settings.rings[ring]
@@ -272,7 +282,7 @@ class Monitor:
             choice = policy.rollback_choice(record, ring, lost=await lost_releases(self._world, record))
             policy.check_crosses_nothing(record, ring, choice.release, MONITOR)
             request = Request(kind=Kind.ROLLBACK, ring=ring, release=choice.release, reason=why)
-            op = self._operations.start(request, MONITOR, f"restore {ring} {record.release} {record.deployed_at}")
+            op = self._started(request, f"restore {ring} {record.release} {record.deployed_at}")
         except NoRollbackTarget as error:
             return await self._stick(ring, f"{why}; {error.message}")
         except RingBusy as error:
