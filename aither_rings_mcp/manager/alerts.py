@@ -35,6 +35,11 @@ class Alerts:
             self.told[key] = said
             await self.call(ring, topic, said)
 
+    async def begin(self, ring: str, topic: str, said: str) -> None:
+        """Tells that something begins; how it goes on, as long as it is not over, is no news."""
+        if f"{ring} {topic}" not in self.told:
+            await self.tell(ring, topic, said)
+
     async def call(self, ring: str, outcome: str, detail: str) -> None:
         """Tells this once, whatever was told before."""
         self._say(f"{ring}: {outcome}: {detail}")

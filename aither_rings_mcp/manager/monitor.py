@@ -14,7 +14,7 @@ import anyio
 from aither_rings_mcp.domain import policy
 from aither_rings_mcp.domain.answers import MonitorAnswer
 from aither_rings_mcp.domain.errors import NoRollbackTarget, RingBusy, RingError
-from aither_rings_mcp.domain.health import ContainerView, ServiceState
+from aither_rings_mcp.domain.health import ContainerView
 from aither_rings_mcp.domain.model import RingRecord
 from aither_rings_mcp.domain.rollout import Kind, Operation, Phase, Request
 from aither_rings_mcp.domain.settings import Unhealthy
@@ -24,13 +24,12 @@ from aither_rings_mcp.manager.alerts import MONITOR, Alerts
 from aither_rings_mcp.manager.drift import drift, moved_tags
 from aither_rings_mcp.manager.marks import Marks
 from aither_rings_mcp.manager.monitor_views import ring_watch
-from aither_rings_mcp.manager.observer import judge
+from aither_rings_mcp.manager.observer import judge, sampled
 from aither_rings_mcp.manager.operations import Operations
 from aither_rings_mcp.manager.way_back import lost_releases
 from aither_rings_mcp.manager.world import BACKBONE, MONITOR_CLAIM, World
 from aither_rings_mcp.ports import OnLine
 
-_DEAD = frozenset({ServiceState.EXITED, ServiceState.RESTARTING})
 #: So often an operation is carried on that does not come further; then a person is called.
 _TRIES = 3
 
@@ -208,14 +207,7 @@ class Monitor:
         there = {container.service for container in containers}
         critical = [name for name in self._world.settings.critical if name in there]
         seen = await judge(self._world, containers, critical)
-        return Sample(
-            at=self._world.clock.now().timestamp(),
-            critical=len(critical),
-            unhealthy=tuple(sorted(service.name for service in seen if not service.healthy)),
-            dead=tuple(sorted(service.name for service in seen if service.state in _DEAD)),
-            restarts={service.name: service.restarts for service in seen},
-            excuse=excuse,
-        )
+        return sampled(seen, self._world.clock.now().timestamp(), excuse)
 
     # -- judging
 
@@ -240,13 +232,13 @@ class Monitor:
         record = self._world.state.load().ring(ring)
         match judgement.call:
             case Call.HELD:
-                await self._alerts.tell(ring, "held", f"unhealthy, but held: {judgement.reason}")
+                await self._alerts.begin(ring, "held", f"unhealthy, but held: {judgement.reason}")
             case Call.CONDEMNED if record.stuck:
                 pass  # a person was called already
             case Call.CONDEMNED if self._to_restore(ring, record, judgement):
                 await self._restore(ring, record, str(judgement.reason))
             case Call.CONDEMNED:
-                await self._alerts.tell(ring, "unhealthy", str(judgement.reason))
+                await self._alerts.begin(ring, "unhealthy", str(judgement.reason))
             case Call.SUSPECT:
                 self._say(f"{ring}: {judgement.reason}, for {judgement.bad_for:.0f} s")
             case Call.WELL:

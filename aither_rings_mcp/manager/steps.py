@@ -161,7 +161,8 @@ class Steps:
         except EngineFailure as error:
             op = failed(op, error)
         else:
-            seen = await verify(self._world, self._world.project(op.request.ring), _release(op), self._say)
+            project, fresh = self._world.project(op.request.ring), op.request.kind is not Kind.UP
+            seen = await verify(self._world, project, _release(op), self._say, fresh=fresh)
             op = op.model_copy(update={"verification": seen.model_dump(exclude_none=True)})
             if seen.reason is None:
                 return Signal.OK, op
