@@ -51,6 +51,10 @@ def up_argv(base: Sequence[str]) -> list[str]:
     return [*base, "up", "--detach", "--no-build", "--remove-orphans"]
 
 
+def stop_argv(project: str) -> list[str]:
+    return ["docker", "compose", "--project-name", project, "stop"]
+
+
 def down_argv(project: str, volumes: bool) -> list[str]:
     """By label, without a file: what is there goes, whichever release it came from."""
     argv = ["docker", "compose", "--project-name", project, "down", "--remove-orphans"]
@@ -100,6 +104,10 @@ class DockerCompose:
         await self._perform(
             up_argv(run_argv(project, file)), _NOWHERE, self._settings.limits.up, f"starting {project}", on_line
         )
+
+    async def stop(self, project: str, on_line: OnLine) -> None:
+        """The containers stay, with their logs and how they ended."""
+        await self._perform(stop_argv(project), _NOWHERE, self._settings.limits.down, f"stopping {project}", on_line)
 
     async def down(self, project: str, on_line: OnLine, *, volumes: bool = False) -> None:
         """Ends well once no container is left. A network may stay: somebody's container is on it, or the engine

@@ -244,9 +244,12 @@ class Steps:
         lost = await lost_releases(world, record)
         good = policy.last_good(record, _release(op).id, lost) if record.running else None
         op = op.model_copy(update={"previous": good.release if good else None})
+        crossed = policy.contracts_crossed(record, good.release, _release(op)) if good else ()
+        if not crossed:
+            await self._quieten(ring)
         op = await self._marks.forensics(op, op.previous)
         await self._evidence.collect(op, _release(op).id, op.previous)
-        if good and (crossed := policy.contracts_crossed(record, good.release, _release(op))):
+        if good and crossed:
             why = policy.contract_reason(ring, good.release, crossed)
             op = failed(op, NoRollbackTarget(why, policy.contract_next_step(ring)))
             return Signal.REFUSED, op.model_copy(update={"stays": True})
@@ -261,6 +264,17 @@ class Steps:
         except RingError as error:
             return Signal.ERROR, failed(op, error)
         return Signal.OK, op
+
+    async def _quieten(self, ring: str) -> None:
+        """Stops what goes: an engine that restarts a crash-looping ring all the time answers for none of it, and looks
+        at the evidence would take seconds each.
+        """
+        try:
+            await self._world.compose.stop(self._world.project(ring), self._say)
+        except DockerUnavailable:
+            raise
+        except RingError as error:
+            self._say(f"{ring} is not stopped yet: {error.message}")
 
     async def _restore_verifying(self, op: Operation) -> Moved:
         previous = self._world.releases.load(str(op.previous))
