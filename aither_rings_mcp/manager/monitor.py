@@ -32,6 +32,7 @@ from aither_rings_mcp.ports import OnLine
 
 #: So often an operation is carried on that does not come further; then a person is called.
 _TRIES = 3
+_SAY_S = 15.0
 
 
 class Monitor:
@@ -50,6 +51,7 @@ class Monitor:
         self._woken = anyio.Event()
         #: Until then it looks at the quicker pace: a container has just exited.
         self._closely_until = 0.0
+        self._said_at = 0.0
 
     async def run(self) -> None:
         """Rounds at the rule's pace, and at once when a container of a ring exits. One monitor per installation."""
@@ -108,11 +110,12 @@ class Monitor:
         # A ring that somebody changes, or that was left half-changed, is its operation's to judge.
         halfway = {op.request.ring for op in left}
         rings = [ring for ring in self._world.settings.runtime_rings if ring not in halfway and await self._free(ring)]
-        looks = await self._looks({ring: state.ring(ring) for ring in rings})
-        judgements = {ring: self._judged(ring, looks) for ring in looks}
+        records = {ring: state.ring(ring) for ring in rings}
+        looks = await self._looks(records)
+        judgements = self._judged(looks, records)
         for ring, judgement in judgements.items():
             await self._act(ring, judgement)
-        await self._keep_ways_open({ring: state.ring(ring) for ring in rings})
+        await self._keep_ways_open(records)
         if len(rings) == len(self._world.settings.runtime_rings):
             with suppress(RingError):
                 await self._world.healer.resume()  # whoever suspended it may have died
@@ -211,22 +214,22 @@ class Monitor:
 
     # -- judging
 
-    def _judged(self, ring: str, looks: dict[str, Sample]) -> Judgement:
-        """The ring's verdict with its newest look; what the other rings suffer too is not its release's fault."""
-        state = self._world.state.load()
-        watch = self._watch(ring).seen(str(state.ring(ring).release), looks[ring], self._rule)
-        since = watch.onset(self._rule)
-        for other in looks:
-            began = self._watch(other).seen(str(state.ring(other).release), looks[other], self._rule).onset(self._rule)
-            if other != ring and since is not None and began is not None and abs(began - since) <= self._rule.together:
-                excuse = watch.samples[-1].excuse or f"{other} went bad together with {ring}"
-                excused = watch.samples[-1].model_copy(update={"excuse": excuse})
-                watch = watch.model_copy(update={"samples": (*watch.samples[:-1], excused)})
-        self._watches[ring] = watch
-        return verdict(watch.samples, self._rule)
+    def _judged(self, looks: Mapping[str, Sample], records: Mapping[str, RingRecord]) -> dict[str, Judgement]:
+        """Each ring's verdict with its newest look; what another ring suffers too is not its release's fault."""
+        watches = {
+            ring: self._watches.get(ring, RingWatch()).seen(str(records[ring].release), look, self._rule)
+            for ring, look in looks.items()
+        }
+        onsets = {ring: watch.onset(self._rule) for ring, watch in watches.items()}
+        for ring, watch in watches.items():
+            also = [other for other in onsets if other != ring and self._together(onsets[ring], onsets[other])]
+            if also:
+                watch = watch.excused(f"{' and '.join(also)} went bad together with {ring}")
+            self._watches[ring] = watch
+        return {ring: verdict(self._watches[ring].samples, self._rule) for ring in looks}
 
-    def _watch(self, ring: str) -> RingWatch:
-        return self._watches.get(ring, RingWatch())
+    def _together(self, one: float | None, other: float | None) -> bool:
+        return one is not None and other is not None and abs(one - other) <= self._rule.together
 
     async def _act(self, ring: str, judgement: Judgement) -> None:
         record = self._world.state.load().ring(ring)
@@ -240,7 +243,7 @@ class Monitor:
             case Call.CONDEMNED:
                 await self._alerts.begin(ring, "unhealthy", str(judgement.reason))
             case Call.SUSPECT:
-                self._say(f"{ring}: {judgement.reason}, for {judgement.bad_for:.0f} s")
+                self._say_now_and_then(f"{ring}: {judgement.reason}", judgement.bad_for)
             case Call.WELL:
                 await self._alerts.tell(ring, "held", None)
                 await self._alerts.tell(ring, "unhealthy", None)
@@ -254,6 +257,12 @@ class Monitor:
             if op.phase is not Phase.FAILED or op.failure is None or op.failure.record["code"] != "docker_unavailable":
                 return op
             key += " again"
+
+    def _say_now_and_then(self, what: str, bad_for: float) -> None:
+        """When it begins, and each quarter of a minute as long as it lasts."""
+        if bad_for == 0 or self._world.clock.monotonic() - self._said_at >= _SAY_S:
+            self._say(f"{what}, for {bad_for:.0f} s")
+            self._said_at = self._world.clock.monotonic()
 
     def _to_restore(self, ring: str, record: RingRecord, judgement: Judgement) -> bool:
         """Whether the trouble began while the release still had to prove itself, in a ring that takes releases back."""
