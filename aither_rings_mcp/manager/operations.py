@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 
 from aither_rings_mcp.domain.answers import ActiveOperation, Progress
 from aither_rings_mcp.domain.errors import EngineFailure, InvalidArguments, RingBusy
+from aither_rings_mcp.domain.log_lines import seconds_into
 from aither_rings_mcp.domain.model import Actor
 from aither_rings_mcp.domain.naming import new_operation_id
 from aither_rings_mcp.domain.rollout import PERCENT, Operation, Request
@@ -133,7 +134,13 @@ class Operations:
                 )
                 for line in (*lines, *heartbeat):
                     await watch(
-                        Progress(operation_id=op.id, phase=op.phase, percent=PERCENT.get(op.phase, 100), message=line)
+                        Progress(
+                            operation_id=op.id,
+                            phase=op.phase,
+                            percent=PERCENT.get(op.phase, 100),
+                            message=line,
+                            elapsed_s=seconds_into(line, op.created_at, world.clock.now()),
+                        )
                     )
                     last_told = now
                 phase = op.phase
