@@ -57,3 +57,23 @@ async def test_who_watches_is_told_how_long_each_line_came_after_the_start(busy_
     assert {message: late[message] for message in live if message in late} == {
         message: elapsed for message, elapsed in live.items() if message in late
     }
+
+
+async def test_who_looks_late_is_told_all_of_a_long_log_up_to_its_ending(busy_shop: Shop) -> None:
+    told: list[str] = []
+
+    async def watch(progress: Progress) -> None:
+        told.append(progress.message)
+
+    busy_shop.hands.held = True
+    answer = await busy_shop.manager.promote("staging", "prod", ANN, wait_s=0)
+    operation_id = str(answer.operation_id)
+    for _ in range(120):
+        busy_shop.world.logs.append(operation_id, "  compose | one of many lines")
+    await busy_shop.work()
+    lines, _ = busy_shop.world.logs.read(operation_id, 0, 1000)
+    ending = next(number for number, line in enumerate(lines, 1) if line.endswith("-> done"))
+    for _ in range(60):
+        busy_shop.world.logs.append(operation_id, "tidied up")
+    await busy_shop.manager.operation(operation_id, wait_s=None, watch=watch)
+    assert told == list(lines[:ending])
