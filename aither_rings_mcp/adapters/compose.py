@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import cast
 
 from aither_rings_mcp.domain.errors import ConfigInvalid, EngineFailure
+from aither_rings_mcp.domain.log_lines import quoted
 from aither_rings_mcp.domain.settings import EnvFile, Settings
 from aither_rings_mcp.ports import Commands, Completed, ComposeConfig, Engine, OnLine
 
@@ -142,7 +143,9 @@ class DockerCompose:
         return project_argv(self._root, backbone.project, backbone.compose, backbone.env_files, backbone.profiles)
 
     async def _perform(self, argv: list[str], cwd: Path, limit: float, what: str, on_line: OnLine) -> None:
-        done = await self._commands.run(argv, cwd=cwd, env={}, limit=limit, on_line=on_line)
+        done = await self._commands.run(
+            argv, cwd=cwd, env={}, limit=limit, on_line=lambda line: on_line(quoted("compose", line))
+        )
         if done.code == 0 and not done.timed_out:
             return
         # A dead engine is another matter than an engine that says no: ask it.
@@ -151,6 +154,7 @@ class DockerCompose:
             raise EngineFailure(
                 f"{what} did not end within {limit:.0f} s: {_last_lines(done)}",
                 "Look at the operation's log; raise the limit in rings.yaml if it needs longer.",
+                log_tail=_tail(done),
             )
         raise EngineFailure(
             f"{what} failed: {_last_lines(done)}", "Fix what the log names, then ask again.", log_tail=_tail(done)

@@ -23,7 +23,7 @@ from aither_rings_mcp.domain.redact import redact
 if TYPE_CHECKING:
     from aither_rings_mcp.domain.answers import Answer, EvidenceAnswer, OperationAnswer
     from aither_rings_mcp.domain.model import Actor, Override
-    from aither_rings_mcp.entrypoints.cli_render import Watcher
+    from aither_rings_mcp.entrypoints.cli_watch import Watcher
     from aither_rings_mcp.manager.ring_manager import RingManager
 
 Build = Callable[[Path | None], "RingManager"]
@@ -52,6 +52,7 @@ class Session:
     build: Build
     config: Path | None
     as_json: bool
+    verbose: bool
 
 
 class Door(TyperGroup):
@@ -85,7 +86,7 @@ class Door(TyperGroup):
 
 
 def _globals_first(args: Sequence[str]) -> list[str]:
-    """The words with `--json` and `--config PATH` moved before the command, wherever they were typed."""
+    """The words with the global options moved before the command, wherever they were typed."""
     first: list[str] = []
     rest: list[str] = []
     words = iter(args)
@@ -94,7 +95,7 @@ def _globals_first(args: Sequence[str]) -> list[str]:
             rest += [word, *words]
         elif word == "--config":
             first += [word, *([value] if (value := next(words, None)) is not None else [])]
-        elif word == "--json" or word.startswith("--config="):
+        elif word in {"--json", "--verbose", "-v"} or word.startswith("--config="):
             first.append(word)
         else:
             rest.append(word)
@@ -157,7 +158,8 @@ def ask(
     judge: Callable[[Answer], Exit] = exit_code,
 ) -> NoReturn:
     """One command: ask the manager, show its answer, leave with its exit code."""
-    from aither_rings_mcp.entrypoints.cli_render import Watcher, show, show_error
+    from aither_rings_mcp.entrypoints.cli_render import show, show_error
+    from aither_rings_mcp.entrypoints.cli_watch import Watcher
 
     session: Session = ctx.obj
 
@@ -165,7 +167,7 @@ def ask(
         return await question(session.build(session.config), watcher)
 
     # Whatever a library prints belongs to the log: stdout is for the answer alone.
-    with redirect_stdout(sys.stderr), Watcher() as watcher:
+    with redirect_stdout(sys.stderr), Watcher(session.verbose) as watcher:
         try:
             answer = asyncio.run(asked(watcher))
         except KeyboardInterrupt:
@@ -453,9 +455,12 @@ def monitor(
         asyncio.run(watch_rings(session.build(session.config).monitor(said)))
 
 
-def doctor(ctx: typer.Context) -> None:
+def doctor(
+    ctx: typer.Context,
+    quick: Annotated[bool, typer.Option("--quick", help="Without the looks from inside the containers.")] = False,
+) -> None:
     """Check the engine, the files and, from inside the containers, that the rings are apart."""
-    ask(ctx, lambda manager, _: manager.doctor())
+    ask(ctx, lambda manager, _: manager.doctor("quick" if quick else "full"))
 
 
 PANELS: dict[str, tuple[Callable[..., None], ...]] = {
@@ -482,12 +487,15 @@ def _globals(
     as_json: Annotated[
         bool, typer.Option("--json", is_eager=True, help="One JSON document on stdout, also for errors.")
     ] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Also keep what builds and containers say on the way.")
+    ] = False,
     version: Annotated[
         bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Show the version.")
     ] = False,
 ) -> None:
     """Move tested images from ring to ring on one Docker machine, and always be able to go back."""
-    ctx.obj = Session(build=ctx.obj, config=config, as_json=as_json)
+    ctx.obj = Session(build=ctx.obj, config=config, as_json=as_json, verbose=verbose)
 
 
 def create_app(build: Build) -> typer.Typer:

@@ -13,6 +13,7 @@ from aither_rings_mcp.domain.errors import (
     RingError,
     to_record,
 )
+from aither_rings_mcp.domain.log_lines import quoted
 from aither_rings_mcp.domain.model import Candidate, Override, Release, RingRecord
 from aither_rings_mcp.domain.naming import ring_tag
 from aither_rings_mcp.domain.rollout import Failure, Kind, Operation, Phase, Signal
@@ -130,7 +131,7 @@ class Steps:
     def _gate_said(self, result: GateResult) -> None:
         self._say(f"gate {result.name}: {result.status} - {result.summary}")
         for line in result.log_tail:
-            self._say(f"  {result.name} | {line}")
+            self._say(quoted(result.name, line))
 
     # -- the switch, and what is observed after it
 

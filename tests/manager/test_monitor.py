@@ -343,6 +343,8 @@ async def test_a_contract_that_never_gets_healthy_stays_and_calls_a_person(patro
     shop.boot()
     answer = await shop.ship("v3", SICK)
     assert answer.outcome == "stuck"
+    assert "`ring-ctl unlock prod --reason TEXT`" in answer.summary
+    assert [action.tool for action in answer.next_actions] == ["ring_health", "ring_evidence"]
     assert images_running(shop) == runs("v3")
     assert shop.record().deployments[0].proven_at is None
     assert [event.outcome for event in shop.alarm.events] == ["stuck"]
