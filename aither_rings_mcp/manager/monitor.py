@@ -14,17 +14,16 @@ import anyio
 from aither_rings_mcp.domain import policy
 from aither_rings_mcp.domain.answers import MonitorAnswer
 from aither_rings_mcp.domain.errors import NoRollbackTarget, RingBusy, RingError
-from aither_rings_mcp.domain.health import ContainerView
 from aither_rings_mcp.domain.model import RingRecord
 from aither_rings_mcp.domain.rollout import Kind, Operation, Phase, Request
 from aither_rings_mcp.domain.settings import Unhealthy
 from aither_rings_mcp.domain.watch import Call, Judgement, Memory, RingWatch, Sample
 from aither_rings_mcp.domain.watch import judge as verdict
 from aither_rings_mcp.manager.alerts import MONITOR, Alerts
-from aither_rings_mcp.manager.drift import drift, moved_tags
+from aither_rings_mcp.manager.drift import moved_tags
+from aither_rings_mcp.manager.looks import Looks
 from aither_rings_mcp.manager.marks import Marks
 from aither_rings_mcp.manager.monitor_views import ring_watch
-from aither_rings_mcp.manager.observer import judge, sampled
 from aither_rings_mcp.manager.operations import Operations
 from aither_rings_mcp.manager.way_back import lost_releases
 from aither_rings_mcp.manager.world import BACKBONE, MONITOR_CLAIM, World
@@ -47,6 +46,7 @@ class Monitor:
         remembered = world.memory.load()
         self._watches = dict(remembered.watches)
         self._alerts = Alerts(world, say, remembered.told)
+        self._looks = Looks(world, self._alerts)
         self._tries: dict[tuple[str, Phase], int] = {}
         self._woken = anyio.Event()
         #: Until then it looks at the quicker pace: a container has just exited.
@@ -111,7 +111,7 @@ class Monitor:
         halfway = {op.request.ring for op in left}
         rings = [ring for ring in self._world.settings.runtime_rings if ring not in halfway and await self._free(ring)]
         records = {ring: state.ring(ring) for ring in rings}
-        looks = await self._looks(records)
+        looks = await self._looks.at(records)
         judgements = self._judged(looks, records)
         for ring, judgement in judgements.items():
             await self._act(ring, judgement)
@@ -170,47 +170,6 @@ class Monitor:
                 said += "; none is left"
             await self._alerts.tell(ring, "way_back", said if gone else None)
             await self._alerts.tell(ring, "tags", moved_tags(self._world, ring, record, images.names))
-
-    # -- looking
-
-    async def _looks(self, records: Mapping[str, RingRecord]) -> dict[str, Sample]:
-        """One sample of each ring that runs; drift is told on the way."""
-        backbone = await self._backbone()
-        looks: dict[str, Sample] = {}
-        for ring, record in records.items():
-            try:
-                containers = await self._world.engine.containers(self._world.project(ring))
-            except RingError as error:
-                looks[ring] = Sample(at=self._world.clock.now().timestamp(), excuse=error.message)
-                continue
-            drifted = drift(self._world, record, containers)
-            await self._alerts.tell(ring, "drift", drifted)
-            if record.running:
-                looks[ring] = await self._sample(containers, backbone or drifted)
-        return looks
-
-    async def _backbone(self) -> str | None:
-        """What is wrong with the backbone, told when it begins and when it ends."""
-        backbone = self._world.settings.backbone
-        if backbone is None:
-            return None
-        try:
-            containers = await self._world.engine.containers(backbone.project)
-        except RingError:
-            return None
-        unwell = sorted(c.service for c in containers if not _well(c) and c.service != backbone.healer)
-        said = f"the backbone is not well: {', '.join(unwell)}" if unwell else None
-        if not containers:
-            said = "the backbone is down"
-        needed = any(self._world.state.load().ring(ring).running for ring in self._world.settings.runtime_rings)
-        await self._alerts.tell(BACKBONE, "backbone", said if needed else None)
-        return said
-
-    async def _sample(self, containers: Sequence[ContainerView], excuse: str | None) -> Sample:
-        there = {container.service for container in containers}
-        critical = [name for name in self._world.settings.critical if name in there]
-        seen = await judge(self._world, containers, critical)
-        return sampled(seen, self._world.clock.now().timestamp(), excuse)
 
     # -- judging
 
@@ -319,7 +278,3 @@ class Monitor:
             alerts=tuple(f"{key}: {said}" for key, said in sorted(self._alerts.told.items())),
             resumed=tuple(resumed),
         )
-
-
-def _well(container: ContainerView) -> bool:
-    return container.status == "running" and container.health in {None, "healthy"}

@@ -160,6 +160,20 @@ async def test_a_backbone_that_is_not_well_holds_the_rollback_and_is_told_by_nam
 
 
 @pytest.mark.promise(10)
+async def test_a_probe_of_the_backbone_knows_before_docker_does(patrol: Patrol) -> None:
+    shop = patrol.shop
+    redis = {"redis": {"tcp": True, "port": 6379}}
+    shop.settings = settings(backbone={"project": BACKBONE, "compose": ["s.yml"], "probes": redis})
+    shop.boot()
+    (container,) = shop.machine.of(BACKBONE)
+    shop.machine.images[container.spec.image] = Fault("never-healthy", frozenset({BACKBONE}))
+    shop.turn("v2", SICK)
+    assert (await patrol.watch(180))["prod"] is Call.HELD
+    assert container.status == "running"
+    assert patrol.rollbacks() == []
+
+
+@pytest.mark.promise(10)
 async def test_rings_that_go_bad_together_have_the_same_trouble(patrol: Patrol) -> None:
     shop = patrol.shop
     await patrol.watch(30)
