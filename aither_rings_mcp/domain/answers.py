@@ -99,6 +99,7 @@ class HealthAnswer(Answer):
     healthy: int
     total: int
     critical_unhealthy: tuple[str, ...] = ()
+    rollback_ready: bool = False
     services: tuple[ServiceHealth, ...] = ()
     backbone: dict[str, str] = Field(default_factory=dict)
     monitor: MonitorView

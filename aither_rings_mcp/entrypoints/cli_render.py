@@ -225,6 +225,7 @@ def _health(page: Page, answer: a.HealthAnswer) -> None:
     page.facts(
         ("backbone", ", ".join(f"{name} {state}" for name, state in sorted(answer.backbone.items()))),
         ("monitor", "; ".join(said)),
+        ("way back", "open" if answer.rollback_ready else "NONE is open"),
     )
 
 
