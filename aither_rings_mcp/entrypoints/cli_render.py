@@ -187,6 +187,8 @@ def _body(answer: a.Answer) -> Iterator[RenderableType]:
             yield from _evidence(answer)
         case a.DoctorAnswer():
             yield from _table(("", "check", "found"), ((_yes(f.ok), f.check, f.detail) for f in answer.findings))
+        case a.DrillAnswer():
+            yield from _drill(answer)
         case a.VerifyAnswer():
             yield from _facts(("events", answer.events), ("head", answer.head), ("broken at", answer.broken_at))
         case a.MonitorAnswer():
@@ -364,6 +366,19 @@ def _operation(answer: a.OperationAnswer) -> Iterator[RenderableType]:
                           f"Next: {answer.error.get('next')}")  # fmt: skip
     if answer.log:
         yield from _notes("log", *answer.log.lines)
+
+
+def _drill(answer: a.DrillAnswer) -> Iterator[RenderableType]:
+    yield from _table(
+        ("held", "scenario", "expected", "ended", "detected s", "recovered s"),
+        (
+            (_yes(one.held), one.name, one.expected, one.ended, one.detected_s, one.recovered_s)
+            for one in answer.scenarios
+        ),
+    )
+    for one in answer.scenarios:
+        yield from _notes(one.name, *one.faults)
+    yield from _notes("left behind", *answer.left)
 
 
 def _evidence(answer: a.EvidenceAnswer) -> Iterator[RenderableType]:

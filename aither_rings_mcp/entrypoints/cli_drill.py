@@ -1,0 +1,27 @@
+"""How `ring-ctl drill` may be ended: in every way that leaves it time to clean up."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Generator
+from contextlib import contextmanager
+from types import FrameType
+
+_ENDS = (signal.SIGTERM, signal.SIGHUP)
+
+
+@contextmanager
+def ended_like_ctrl_c() -> Generator[None]:
+    """Until the block ends, SIGTERM and a closed terminal are Ctrl-C, once: a second one would cut off the clean-up."""
+
+    def end(_number: int, _frame: FrameType | None) -> None:
+        for number in _ENDS:
+            signal.signal(number, signal.SIG_IGN)
+        signal.raise_signal(signal.SIGINT)
+
+    before = {number: signal.signal(number, end) for number in _ENDS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
