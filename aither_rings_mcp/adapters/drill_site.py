@@ -5,7 +5,6 @@ Every name carries a random token, and whatever is removed or killed is found by
 
 from __future__ import annotations
 
-import io
 import os
 import secrets
 import select
@@ -13,7 +12,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tarfile
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -24,23 +22,13 @@ from typing import Any
 import anyio
 import yaml
 
+from aither_rings_mcp.adapters.drill_files import INSTRUCTIONS, compose, file_system, rules
 from aither_rings_mcp.adapters.engine import PROJECT_LABEL, DockerEngine
-from aither_rings_mcp.adapters.tiny_program import exits, waits, waits_then_exits
 from aither_rings_mcp.domain.composition import LABEL_PIN
 from aither_rings_mcp.domain.drill import Ware
 from aither_rings_mcp.domain.errors import EngineFailure, RingError
 
 LABEL_DRILL = "aither.rings.drill"
-_SERVICES = ("web", "side")
-#: Long enough for a promotion to end before, also on a busy machine.
-_LATE_S = 6.0
-_WAITS, _EXITS, _ENDS = "/waits", "/exits", "/ends"
-_INSTRUCTIONS: Mapping[Ware, tuple[str, ...]] = {
-    Ware.GOOD: (f'CMD ["{_WAITS}"]',),
-    Ware.CRASH_LOOP: (f'CMD ["{_EXITS}"]',),
-    Ware.NEVER_HEALTHY: (f'CMD ["{_WAITS}"]', f'HEALTHCHECK --interval=1s --timeout=1s --retries=1 CMD ["{_EXITS}"]'),
-    Ware.LATE: (f'CMD ["{_ENDS}"]',),
-}
 _WORKER = "aither_rings_mcp.entrypoints.worker"
 #: What a person set for rings of their own must not reach these, nor the processes that they start.
 _OTHERS = ("RINGS_", "COMPOSE_")
@@ -51,8 +39,8 @@ _ROUNDS = 4
 class TemporarySite:
     """One drill's installation on the real engine. Used once: `prepare`, then whatever the drill does, then `remove`.
 
-    `installation` names the pins of a state folder. Between `prepare` and `remove` the environment of this process has
-    no variables that steer rings.
+    `installation` names the pins of a state folder. Between `prepare` and `remove` the environment of this process is
+    another: what it starts sees no variables that steer rings, and leaves its temporary files here.
     """
 
     def __init__(self, engine: DockerEngine, installation: Callable[[Path], str]) -> None:
@@ -67,13 +55,17 @@ class TemporarySite:
 
     async def prepare(self) -> Path:
         await self._engine.facts()  # without an engine nothing is written
-        for name in [name for name in os.environ if name.startswith(_OTHERS)]:
-            self._environment[name] = os.environ.pop(name)
         # resolved, as processes are told by this path
         self._folder = Path(tempfile.mkdtemp(prefix=f"{self._app}-")).resolve()
+        self._environment = dict(os.environ)
+        for name in self._environment:
+            if name.startswith(_OTHERS):
+                del os.environ[name]
+        # a worker that is killed cannot clear away its temporary files
+        os.environ["TMPDIR"] = str(self._folder)
         for ring in self._projects:
-            (self._folder / f"{ring}.yml").write_text(yaml.safe_dump(_compose(self._app, ring)))
-        self._config.write_text(yaml.safe_dump(_rules(self._app, self._projects)))
+            (self._folder / f"{ring}.yml").write_text(yaml.safe_dump(compose(self._app, ring)))
+        self._config.write_text(yaml.safe_dump(rules(self._app, self._projects)))
         await self._image("side", Ware.GOOD)
         return self._config
 
@@ -101,8 +93,9 @@ class TemporarySite:
         self.kill_monitor()
         left: tuple[str, ...] = ()
         if self._folder:
+            projects = [{"--project-name", project} for project in self._projects.values()]
             for look in range(_ROUNDS):
-                for words in ({str(self._config)}, *({"--project-name", name} for name in self._projects.values())):
+                for words in ({_WORKER, str(self._config)}, *projects):
                     for process in _processes(words):
                         _killed(process)
                 left = await self._cleared(self._installation(self._folder / ".rings"))
@@ -111,7 +104,8 @@ class TemporarySite:
             shutil.rmtree(self._folder, ignore_errors=True)
             if self._folder.exists():
                 left = (*left, f"the folder {self._folder}")
-        os.environ.update(self._environment)
+            os.environ.clear()
+            os.environ.update(self._environment)
         return left
 
     @property
@@ -123,21 +117,14 @@ class TemporarySite:
     async def _image(self, service: str, ware: Ware) -> None:
         """A new image under the tag that dev runs: three programs, one of which it starts."""
         architecture = (await self._engine.facts()).architecture
-        programs = {
-            _WAITS: waits(architecture),
-            _EXITS: exits(architecture, 1),
-            # with 0: what a restart policy takes for a proper end, so that it stays down
-            _ENDS: waits_then_exits(architecture, _LATE_S, 0),
-        }
-        made = {path: program for path, program in programs.items() if program is not None}
-        if len(made) < len(programs):
+        packed = file_system(architecture)
+        if packed is None:
             raise EngineFailure(
                 f"a drill has no programs for {architecture}", "Run it on an engine that is amd64 or arm64."
             )
         self._shipped += 1
         labels = f"LABEL {LABEL_DRILL}={self._app} {LABEL_DRILL}.number={self._shipped}"
-        changes = [*_INSTRUCTIONS[ware], labels]
-        repository, packed = f"{self._app}-{service}", _packed(made)
+        changes, repository = [*INSTRUCTIONS[ware], labels], f"{self._app}-{service}"
         await self._engine.call(
             lambda api: api.import_image_from_data(packed, repository=repository, tag="dev-latest", changes=changes)
         )
@@ -192,50 +179,6 @@ class _Thing:
         }
         with suppress(docker.errors.APIError):  # gone already, or on its way: the second look tells
             removing[self._kind]()
-
-
-def _compose(app: str, ring: str) -> dict[str, Any]:
-    service: dict[str, Any] = {
-        "network_mode": "none",
-        "cap_drop": ["ALL"],
-        "user": "65534:65534",
-        "restart": "on-failure",
-        "stop_grace_period": "0s",
-    }
-    if ring == "dev":  # where whatever is shipped is well: it goes bad in prod
-        service |= {"command": [_WAITS], "healthcheck": {"disable": True}}
-    return {"services": {name: {**service, "image": f"{app}-{name}:{ring}-latest"} for name in _SERVICES}}
-
-
-def _rules(app: str, projects: Mapping[str, str]) -> dict[str, Any]:
-    rings: dict[str, dict[str, Any]] = {
-        ring: {"kind": "runtime", "project": project, "compose": [f"{ring}.yml"]} for ring, project in projects.items()
-    }
-    rings["dev"]["build"] = True
-    return {
-        "version": 1,
-        "app": app,
-        "services": {name: {"critical": name == "web"} for name in _SERVICES},
-        "rings": rings,
-        "paths": [{"source": "dev", "target": "prod"}],
-        "rollback": {
-            "profile": "fast", "poll": "500ms", "suspect_poll": "200ms", "unhealthy_for": "2s", "dead_for": "2s",
-        },
-        "limits": {
-            "healthy": "4s", "healthy_window": "400ms", "poll": "100ms", "engine": "10s", "up": "30s", "down": "30s",
-        },
-    }  # fmt: skip
-
-
-def _packed(programs: Mapping[str, bytes]) -> bytes:
-    """The programs as the archive of a whole file system."""
-    archive = io.BytesIO()
-    with tarfile.open(fileobj=archive, mode="w") as tar:
-        for path, program in programs.items():
-            entry = tarfile.TarInfo(path.lstrip("/"))
-            entry.size, entry.mode = len(program), 0o755
-            tar.addfile(entry, io.BytesIO(program))
-    return archive.getvalue()
 
 
 def _processes(words: set[str]) -> Iterator[tuple[int, set[str]]]:

@@ -12,7 +12,8 @@ import anyio
 
 from aither_rings_mcp.domain.answers import DrillAnswer, ScenarioView
 from aither_rings_mcp.domain.errors import DockerUnavailable, RingError
-from aither_rings_mcp.manager.drill_scenarios import SCENARIOS, Scenario, Scratch, Seen
+from aither_rings_mcp.manager.drill_scenarios import SCENARIOS, Scenario
+from aither_rings_mcp.manager.drill_scratch import Scratch, Seen
 from aither_rings_mcp.manager.world import World
 from aither_rings_mcp.ports import Clock, OnLine, ScratchSite
 
