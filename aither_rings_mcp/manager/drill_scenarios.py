@@ -42,7 +42,10 @@ async def _late(scratch: Scratch, kills_monitor: bool = False) -> Seen:
         scratch.site.kill_monitor()
         if scratch.restore_of(bad):
             faults = ("the monitor had decided before it was killed",)
+        restarted = scratch.world.clock.now()
         scratch.site.start_monitor()
+        if not await scratch.until(partial(scratch.remembered, restarted), "the new monitor looks at prod"):
+            faults = (*faults, "the new monitor began to count anew")
     started = await scratch.until(lambda: scratch.restore_of(bad), "the monitor takes the release back", pace=0.1)
     restore = await scratch.ended(started.id)
     return Seen(

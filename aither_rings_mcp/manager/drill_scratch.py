@@ -117,6 +117,13 @@ class Scratch:
         call = judge(watch.samples, self.world.settings.rollback).call if watch.samples else Call.WELL
         return True if call is Call.SUSPECT else None
 
+    def remembered(self, restarted: datetime) -> bool | None:
+        """Whether a monitor started then still knows what was seen of prod before; None until it has looked."""
+        samples = self.world.memory.load().watches.get(_RING, RingWatch()).samples
+        if not samples or samples[-1].at < restarted.timestamp():
+            return None
+        return samples[0].at < restarted.timestamp()
+
     async def broken_promises(self, seen: Seen) -> tuple[str, ...]:
         """What is not as it should be: in the record, in what runs, in the history."""
         world, rings = self.world, self.world.settings.runtime_rings
