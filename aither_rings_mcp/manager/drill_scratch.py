@@ -48,6 +48,8 @@ class Scratch:
         self.world = world
         self.site = site
         self._manager = RingManager(world)
+        #: What a scenario before answered for already: the history keeps it.
+        self._told_wrong: set[str] = set()
 
     @property
     def record(self) -> RingRecord:
@@ -139,7 +141,9 @@ class Scratch:
         if broken_at is not None or torn:
             faults.append(f"the history's chain is broken at {broken_at or events}")
         told, _ = world.history.read(_MANY)
-        faults += not_told_once(self.operations(), [event.operation for event in told])
+        wrong = {*not_told_once(self.operations(), [event.operation for event in told])}
+        faults += sorted(wrong - self._told_wrong)
+        self._told_wrong |= wrong
         if seen.bad:
             times = len([*taking_back(self.operations(), seen.bad)])
             faults += [] if times == 1 else [f"{seen.bad} was taken back {times} times"]
