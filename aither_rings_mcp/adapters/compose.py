@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import cast
 
 from aither_rings_mcp.domain.errors import ConfigInvalid, EngineFailure
+from aither_rings_mcp.domain.log_lines import quoted
 from aither_rings_mcp.domain.settings import EnvFile, Settings
 from aither_rings_mcp.ports import Commands, Completed, ComposeConfig, Engine, OnLine
 
@@ -49,6 +50,10 @@ def build_argv(base: Sequence[str]) -> list[str]:
 
 def up_argv(base: Sequence[str]) -> list[str]:
     return [*base, "up", "--detach", "--no-build", "--remove-orphans"]
+
+
+def stop_argv(project: str) -> list[str]:
+    return ["docker", "compose", "--project-name", project, "stop"]
 
 
 def down_argv(project: str, volumes: bool) -> list[str]:
@@ -101,6 +106,10 @@ class DockerCompose:
             up_argv(run_argv(project, file)), _NOWHERE, self._settings.limits.up, f"starting {project}", on_line
         )
 
+    async def stop(self, project: str, on_line: OnLine) -> None:
+        """The containers stay, with their logs and how they ended."""
+        await self._perform(stop_argv(project), _NOWHERE, self._settings.limits.down, f"stopping {project}", on_line)
+
     async def down(self, project: str, on_line: OnLine, *, volumes: bool = False) -> None:
         """Ends well once no container is left. A network may stay: somebody's container is on it, or the engine
         counts endpoints that are gone (seen on 20.10 under load). That must not stand in the way of going back.
@@ -134,7 +143,9 @@ class DockerCompose:
         return project_argv(self._root, backbone.project, backbone.compose, backbone.env_files, backbone.profiles)
 
     async def _perform(self, argv: list[str], cwd: Path, limit: float, what: str, on_line: OnLine) -> None:
-        done = await self._commands.run(argv, cwd=cwd, env={}, limit=limit, on_line=on_line)
+        done = await self._commands.run(
+            argv, cwd=cwd, env={}, limit=limit, on_line=lambda line: on_line(quoted("compose", line))
+        )
         if done.code == 0 and not done.timed_out:
             return
         # A dead engine is another matter than an engine that says no: ask it.
@@ -143,6 +154,7 @@ class DockerCompose:
             raise EngineFailure(
                 f"{what} did not end within {limit:.0f} s: {_last_lines(done)}",
                 "Look at the operation's log; raise the limit in rings.yaml if it needs longer.",
+                log_tail=_tail(done),
             )
         raise EngineFailure(
             f"{what} failed: {_last_lines(done)}", "Fix what the log names, then ask again.", log_tail=_tail(done)

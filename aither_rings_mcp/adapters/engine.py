@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, TypeVar, cast
 
 import anyio
 import anyio.to_thread
 
-from aither_rings_mcp.domain.errors import DockerUnavailable, EngineFailure, ImageMissing
+from aither_rings_mcp.domain.errors import DockerUnavailable, EngineFailure, ImageMissing, RingError
 from aither_rings_mcp.domain.health import ContainerView
 from aither_rings_mcp.ports import EngineFacts, Images, ImageView, NamedImage
 
@@ -34,20 +35,28 @@ class DockerEngine:
         )
 
     async def containers(self, project: str) -> tuple[ContainerView, ...]:
-        """Every container of a Compose project, stopped ones included, by service name."""
+        """Every container of a Compose project, stopped ones included, by service name.
 
-        def look(api: Any) -> list[ContainerView]:
-            found: list[ContainerView] = []
-            for listed in api.containers(
-                all=True, filters={"label": [f"{PROJECT_LABEL}={project}", f"{_ONE_OFF}=False"]}
-            ):
-                try:
-                    found.append(container_view(api.inspect_container(listed["Id"])))
-                except _not_found():  # removed between the list and the look
-                    continue
-            return found
+        Looked at side by side: the engine answers for a container only once it has started or stopped it, which takes
+        a second each while a whole ring crash-loops.
+        """
+        labels = [f"{PROJECT_LABEL}={project}", f"{_ONE_OFF}=False"]
+        listed = await self.call(lambda api: api.containers(all=True, filters={"label": labels}), abandon=True)
+        found: list[ContainerView] = []
+        failed: list[RingError] = []
 
-        return tuple(sorted(await self.call(look, abandon=True), key=lambda view: (view.service, view.name)))
+        async def look(container: str) -> None:
+            try:
+                found.extend(await self.call(partial(_looked_at, container), abandon=True))
+            except RingError as error:  # a task group would wrap it
+                failed.append(error)
+
+        async with anyio.create_task_group() as group:
+            for one in listed:
+                group.start_soon(look, one["Id"])
+        if failed:
+            raise failed[0]
+        return tuple(sorted(found, key=lambda view: (view.service, view.name)))
 
     async def image(self, reference: str) -> ImageView | None:
         def look(api: Any) -> ImageView | None:
@@ -151,6 +160,14 @@ class DockerEngine:
                 version="auto", timeout=int(self._timeout), num_pools=8, **kwargs_from_env()
             )
         return self._client
+
+
+def _looked_at(container: str, api: Any) -> tuple[ContainerView, ...]:
+    """The container; nothing when it was removed between the list and the look."""
+    try:
+        return (container_view(api.inspect_container(container)),)
+    except _not_found():
+        return ()
 
 
 def _not_found() -> type[Exception]:

@@ -55,8 +55,8 @@ class PlanFiles:
         """
         if (by.name, by.kind) == (plan.by.name, plan.by.kind):
             raise Forbidden(
-                f"{by} asked for plan {plan.id} and cannot answer it",
-                f"Let somebody else run `ring-ctl approve {plan.id}` or `ring-ctl reject {plan.id}`.",
+                f"{by} asked for plan {plan.id} and cannot answer it: nobody approves their own request",
+                _other_ways(plan, by),
             )
         if at >= plan.expires_at:
             raise _gone(plan.id, f"expired at {plan.expires_at:%Y-%m-%d %H:%M:%SZ}")
@@ -105,6 +105,17 @@ class PlanFiles:
         if not _ID.match(plan_id):
             raise _gone(plan_id, "is not known here")
         return self._root / f"{plan_id}.{suffix}"
+
+
+def _other_ways(plan: Plan, by: Actor) -> str:
+    """What somebody can do who may not answer; to go past the gates alone is a person's choice, never an agent's."""
+    other = f"Let somebody else run `ring-ctl approve {plan.id}` or `ring-ctl reject {plan.id}` from another account"
+    if by.kind != "person":
+        return f"{other}."
+    return (
+        f"{other}; if there is nobody else, `ring-ctl promote {plan.source} {plan.target} --force --reason TEXT` "
+        "goes past all gates, and the history says who did and why."
+    )
 
 
 def _gone(plan_id: str, why: str) -> PlanExpired:

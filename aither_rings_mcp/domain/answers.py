@@ -348,3 +348,4 @@ class Progress(Value):
     phase: Phase
     percent: int
     message: str
+    elapsed_s: float = Field(default=0.0, description="from the operation's start to this message")

@@ -67,6 +67,12 @@ class RingWatch(Value):
             samples = (*samples[:2], *samples[-_KEPT + 2 :])
         return RingWatch(release=release, samples=samples)
 
+    def excused(self, why: str) -> RingWatch:
+        """With an excuse for the latest look, unless it has one."""
+        *before, latest = self.samples
+        excused = latest.model_copy(update={"excuse": latest.excuse or why})
+        return self.model_copy(update={"samples": (*before, excused)})
+
     def onset(self, rule: RollbackRule) -> float | None:
         """When a ring that was seen well went bad; None for one that is well, or was bad from the first look on."""
         troubled = [a or b for a, b in zip(_unwell(self.samples, rule), _dead(self.samples), strict=True)]

@@ -23,7 +23,7 @@ from aither_rings_mcp.domain.redact import redact
 if TYPE_CHECKING:
     from aither_rings_mcp.domain.answers import Answer, EvidenceAnswer, OperationAnswer
     from aither_rings_mcp.domain.model import Actor, Override
-    from aither_rings_mcp.entrypoints.cli_render import Watcher
+    from aither_rings_mcp.entrypoints.cli_watch import Watcher
     from aither_rings_mcp.manager.drill import Drill
     from aither_rings_mcp.manager.ring_manager import RingManager
 
@@ -55,6 +55,7 @@ class Session:
     build_drill: BuildDrill
     config: Path | None
     as_json: bool
+    verbose: bool
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ class Door(TyperGroup):
 
 
 def _globals_first(args: Sequence[str]) -> list[str]:
-    """The words with `--json` and `--config PATH` moved before the command, wherever they were typed."""
+    """The words with the global options moved before the command, wherever they were typed."""
     first: list[str] = []
     rest: list[str] = []
     words = iter(args)
@@ -105,7 +106,7 @@ def _globals_first(args: Sequence[str]) -> list[str]:
             rest += [word, *words]
         elif word == "--config":
             first += [word, *([value] if (value := next(words, None)) is not None else [])]
-        elif word == "--json" or word.startswith("--config="):
+        elif word in {"--json", "--verbose", "-v"} or word.startswith("--config="):
             first.append(word)
         else:
             rest.append(word)
@@ -178,13 +179,14 @@ def answered(
     session: Session, work: Callable[[Watcher], Awaitable[Answer]], judge: Callable[[Answer], Exit] = exit_code
 ) -> NoReturn:
     """Shows what `work` answers and leaves with its exit code."""
-    from aither_rings_mcp.entrypoints.cli_render import Watcher, show, show_error
+    from aither_rings_mcp.entrypoints.cli_render import show, show_error
+    from aither_rings_mcp.entrypoints.cli_watch import Watcher
 
     async def done(watcher: Watcher) -> Answer:
         return await work(watcher)
 
     # Whatever a library prints belongs to the log: stdout is for the answer alone.
-    with redirect_stdout(sys.stderr), Watcher() as watcher:
+    with redirect_stdout(sys.stderr), Watcher(session.verbose) as watcher:
         try:
             answer = asyncio.run(done(watcher))
         except KeyboardInterrupt:
@@ -466,15 +468,18 @@ def monitor(
     from aither_rings_mcp.entrypoints.cli_monitor import said, watch_rings
 
     if once:
-        ask(ctx, lambda manager, _: manager.monitor(said).round())
+        ask(ctx, lambda manager, _: manager.monitor(said).once())
     session: Session = ctx.obj
     with redirect_stdout(sys.stderr):
         asyncio.run(watch_rings(session.build(session.config).monitor(said)))
 
 
-def doctor(ctx: typer.Context) -> None:
+def doctor(
+    ctx: typer.Context,
+    quick: Annotated[bool, typer.Option("--quick", help="Without the looks from inside the containers.")] = False,
+) -> None:
     """Check the engine, the files and, from inside the containers, that the rings are apart."""
-    ask(ctx, lambda manager, _: manager.doctor())
+    ask(ctx, lambda manager, _: manager.doctor("quick" if quick else "full"))
 
 
 def drill(ctx: typer.Context) -> None:
@@ -511,13 +516,16 @@ def _globals(
     as_json: Annotated[
         bool, typer.Option("--json", is_eager=True, help="One JSON document on stdout, also for errors.")
     ] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Also keep what builds and containers say on the way.")
+    ] = False,
     version: Annotated[
         bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Show the version.")
     ] = False,
 ) -> None:
     """Move tested images from ring to ring on one Docker machine, and always be able to go back."""
     builders: Builders = ctx.obj
-    ctx.obj = Session(build=builders.manager, build_drill=builders.drill, config=config, as_json=as_json)
+    ctx.obj = Session(builders.manager, builders.drill, config=config, as_json=as_json, verbose=verbose)
 
 
 def _real_drill() -> Drill:

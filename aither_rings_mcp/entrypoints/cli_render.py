@@ -3,37 +3,16 @@
 from __future__ import annotations
 
 import json
-import re
 import shlex
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime
-from textwrap import indent
-from typing import Self, cast
-
-from rich import box
-from rich.console import Console, RenderableType
-from rich.status import Status
-from rich.table import Table
-from rich.text import Text
+from typing import cast
 
 from aither_rings_mcp.domain import answers as a
 from aither_rings_mcp.domain.errors import RingError
 from aither_rings_mcp.domain.verdict import GateResult, Verdict
-
-_STYLES = {
-    **dict.fromkeys(("well", "healthy", "running", "candidate", "passed", "yes"), "green"),
-    **dict.fromkeys(("promoted", "deployed", "up", "rolled_back", "done"), "green"),
-    **dict.fromkeys(("unhealthy", "exited", "missing", "restarting", "stuck", "condemned", "NO"), "bold red"),
-    **dict.fromkeys(("failed", "error", "timeout", "blocked", "expired"), "bold red"),
-    **dict.fromkeys(("skipped", "empty", "stopped", "unknown"), "dim"),
-}
-#: Terminal sequences (CSI, OSC) and control characters: what a log says must not steer the terminal.
-_CONTROL = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-#: Phases and verdicts stay on a terminal's screen; the many lines of a build only pass by.
-_KEPT = re.compile(r"(?:\d\d:\d\d:\d\d )?(?:-> |gate |restoring )")
-#: Wide enough that no row breaks when a table goes into a pipe or a file.
-_PIPE_WIDTH = 300
+from aither_rings_mcp.entrypoints.cli_page import Column, Page
 
 #: tool -> (command, its positional arguments). What is left over becomes options.
 _COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
@@ -77,11 +56,6 @@ def command_line(action: a.NextAction) -> str | None:
     return shlex.join(words)
 
 
-def clean(text: str) -> str:
-    """The text without anything that a terminal would obey."""
-    return _CONTROL.sub("", text)
-
-
 def print_json(document: object) -> None:
     sys.stdout.write(json.dumps(document, indent=2, default=str) + "\n")
     sys.stdout.flush()
@@ -92,14 +66,20 @@ def show(answer: a.Answer, as_json: bool) -> None:
     if as_json:
         print_json(answer.model_dump(mode="json", by_alias=True, exclude_none=True))
         return
-    console = _console()
-    console.print(Text(clean(answer.summary), style="bold" if answer.ok else "bold red"), soft_wrap=True)
-    for part in _body(answer):
-        console.print(part, soft_wrap=isinstance(part, Text))
+    page = Page()
+    page.say((answer.summary, "bold" if answer.ok else "bold red"))
+    _body(page, answer)
     for action in answer.next_actions:
         if line := command_line(action):
-            next_line = Text.assemble(("Next: ", "bold"), (clean(line), "cyan"), f"  {clean(action.why)}")
-            console.print(next_line, soft_wrap=True)
+            _next(page, line, action.why)
+
+
+def _next(page: Page, command: str, why: str) -> None:
+    """The command in one piece, to be copied; why it makes sense beside it, or below."""
+    beside = page.width is None or len(f"Next: {command}  {why}") <= page.width
+    page.verbatim(("Next: ", "bold"), (command, "cyan"), f"  {why}" if beside else "")
+    if not beside:
+        page.say(why, indent=6)
 
 
 def show_error(error: RingError, as_json: bool) -> None:
@@ -107,104 +87,65 @@ def show_error(error: RingError, as_json: bool) -> None:
     if as_json:
         print_json({"ok": False, "error": error.as_dict()})
         return
-    console = _console(stderr=True)
+    page = Page(stderr=True)
     for line in cast("Sequence[object]", error.details.get("log_tail", ())):
-        console.print(Text(f"  {clean(str(line))}", style="dim"), soft_wrap=True)
-    console.print(Text.assemble((f"{error.code}: ", "bold red"), clean(error.message)), soft_wrap=True)
-    console.print(Text.assemble(("Next: ", "bold"), clean(error.next_step)), soft_wrap=True)
+        page.say((str(line), "dim"), indent=2, hang=2)
+    page.say((f"{error.code}: ", "bold red"), error.message, hang=2)
+    page.say(("Next: ", "bold"), error.next_step, hang=6)
 
 
-class Watcher:
-    """Shows where an operation is, on stderr: a live line on a terminal, else one plain line each.
-
-    Remembers the operation's id, so that a person who stops watching can be told how to watch it again.
-    """
-
-    def __init__(self) -> None:
-        self.operation_id: str | None = None
-        self._console = _console(stderr=True)
-        self._live: Status | None = None
-
-    async def __call__(self, progress: a.Progress) -> None:
-        self.operation_id = progress.operation_id or self.operation_id
-        message = clean(progress.message).strip() or str(progress.phase)
-        line = Text.assemble((f"{progress.percent:3d}%", "cyan"), f"  {message}")
-        if not self._console.is_terminal:
-            self._console.print(line, soft_wrap=True)
-            return
-        if _KEPT.match(message):
-            self._console.print(line)
-        line.truncate(self._console.width - 4, overflow="ellipsis")
-        if self._live is None:
-            self._live = self._console.status(line)
-            self._live.start()
-        else:
-            self._live.update(line)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._live:
-            self._live.stop()
-
-
-def _console(stderr: bool = False) -> Console:
-    stream = sys.stderr if stderr else sys.stdout
-    console = Console(file=stream, markup=False, emoji=False, highlight=False)
-    if not console.is_terminal:
-        console.width = _PIPE_WIDTH
-    return console
-
-
-def _body(answer: a.Answer) -> Iterator[RenderableType]:
+def _body(page: Page, answer: a.Answer) -> None:
     match answer:
         case a.StatusAnswer():
-            yield from _status(answer)
+            _status(page, answer)
         case a.HealthAnswer():
-            yield from _health(answer)
+            _health(page, answer)
         case a.HistoryAnswer():
-            yield from _history(answer)
+            _history(page, answer)
         case a.PlanAnswer():
-            yield from _plan(answer)
+            _plan(page, answer)
         case a.GatesAnswer():
-            yield from _gates(answer.gates)
+            _gates(page, answer.gates)
         case a.PromoteAnswer():
             if answer.plan:
-                yield from _plan(answer.plan)
-            yield from _gates(answer.gates)
+                _plan(page, answer.plan)
+            _gates(page, answer.gates)
             if answer.approval:
-                yield from _facts(("approval", ", or ".join(answer.approval.ways)))
-            yield from _rollout(answer)
+                page.facts(("approval", ", or ".join(answer.approval.ways)))
+            _rollout(page, answer)
         case a.RollbackAnswer():
-            yield from _facts(("from", answer.from_), ("to", answer.to), ("forensics", answer.forensics))
-            yield from _rollout(answer)
+            page.facts(("from", answer.from_), ("to", answer.to), ("forensics", answer.forensics))
+            _rollout(page, answer)
         case a.RolloutAnswer():
-            yield from _rollout(answer)
+            _rollout(page, answer)
         case a.OperationAnswer():
-            yield from _operation(answer)
+            _operation(page, answer)
         case a.EvidenceAnswer():
-            yield from _evidence(answer)
+            _evidence(page, answer)
         case a.DoctorAnswer():
-            yield from _table(("", "check", "found"), ((_yes(f.ok), f.check, f.detail) for f in answer.findings))
+            columns = (Column(""), Column("check"), Column("found", prose=True))
+            page.table(columns, ((_yes(f.ok), f.check, f.detail) for f in answer.findings))
         case a.DrillAnswer():
-            yield from _drill(answer)
+            _drill(page, answer)
         case a.VerifyAnswer():
-            yield from _facts(("events", answer.events), ("head", answer.head), ("broken at", answer.broken_at))
+            page.facts(("events", answer.events), ("head", answer.head), ("broken at", answer.broken_at))
         case a.MonitorAnswer():
-            yield from _monitor(answer)
+            _monitor(page, answer)
         case a.CancelAnswer(undone=undone) if undone:
-            yield from _facts(("undone", ", ".join(undone)))
+            page.facts(("undone", ", ".join(undone)))
         case _:
             return
 
 
-def _status(answer: a.StatusAnswer) -> Iterator[RenderableType]:
-    yield from _table(
-        ("ring", "state", "tag", "commit", "release", "since", "rollback to", "ready"),
+def _status(page: Page, answer: a.StatusAnswer) -> None:
+    page.table(
+        (
+            Column("ring"), Column("state"), Column("tag"), Column("commit", leaves=2), Column("release", leaves=3),
+            Column("since", leaves=1, short=_short_time), Column("rollback to", leaves=4), Column("ready", leaves=4),
+        ),
         (
             (
-                ring.name, ring.state, ring.tag, (ring.commit or "")[:7], ring.release,
+                ring.name, ring.state, ring.tag, _commit(ring), ring.release,
                 _when(ring.deployed_at), ring.rollback_target,
                 _yes(ring.rollback_ready) if ring.rollback_target else None,
             )
@@ -214,11 +155,12 @@ def _status(answer: a.StatusAnswer) -> Iterator[RenderableType]:
     for ring in answer.rings:
         now = ring.active_operation
         candidate = ring.candidate
-        yield from _notes(
+        page.notes(
             ring.name,
             now and f"{now.kind} {now.operation_id} by {now.owner}, {now.phase}, since {_when(now.since)}",
             candidate and _candidate(candidate),
             ring.stuck and f"STUCK: {ring.stuck}",
+            ring.stuck and f"once a person has looked: ring-ctl unlock {ring.name} --reason TEXT",
             ring.drift and f"DRIFT: {ring.drift}",
             ring.settling_until and f"has to prove itself until {_when(ring.settling_until)}",
             ring.frozen and f"frozen: {ring.frozen}",
@@ -228,15 +170,24 @@ def _status(answer: a.StatusAnswer) -> Iterator[RenderableType]:
         )
 
 
-def _monitor(answer: a.MonitorAnswer) -> Iterator[RenderableType]:
-    yield from _table(
-        ("ring", "call", "for", "back in", "proves itself until", "why"),
+def _commit(ring: a.RingStatus) -> str | None:
+    """The commit, unless the tag says it already."""
+    short = (ring.commit or "")[:7]
+    return None if short in (ring.tag or "") else short
+
+
+def _monitor(page: Page, answer: a.MonitorAnswer) -> None:
+    page.table(
+        (
+            Column("ring"), Column("call"), Column("for"), Column("back in"),
+            Column("proves itself until", leaves=1, short=_short_time), Column("why", prose=True),
+        ),
         (
             (r.ring, r.call, _seconds(r.unhealthy_for_s), _seconds(r.rollback_in_s), _when(r.settling_until), r.reason)
             for r in answer.rings
         ),
-    )
-    yield from _notes("alerts", *answer.alerts)
+    )  # fmt: skip
+    page.notes("alerts", *answer.alerts)
 
 
 def _seconds(value: float | None) -> str | None:
@@ -249,9 +200,13 @@ def _candidate(candidate: a.CandidateView) -> str:
     return f"candidate {candidate.tag} ({candidate.release}) {ends} {_when(candidate.expires_at)}{forced}"
 
 
-def _health(answer: a.HealthAnswer) -> Iterator[RenderableType]:
-    yield from _table(
-        ("service", "state", "critical", "http", "ms", "restarts", "since", "reason"),
+def _health(page: Page, answer: a.HealthAnswer) -> None:
+    page.table(
+        (
+            Column("service"), Column("state"), Column("critical", leaves=3), Column("http", leaves=4),
+            Column("ms", leaves=2), Column("restarts", leaves=5), Column("since", leaves=1, short=_short_time),
+            Column("reason", prose=True),
+        ),
         (
             (
                 s.name, s.state, "critical" if s.critical else None, s.http_status,
@@ -269,15 +224,19 @@ def _health(answer: a.HealthAnswer) -> Iterator[RenderableType]:
         said.append(f"rolls back in {monitor.rollback_in_s:.0f} s")
     if monitor.settling_until:
         said.append(f"until {_when(monitor.settling_until)}")
-    yield from _facts(
+    page.facts(
         ("backbone", ", ".join(f"{name} {state}" for name, state in sorted(answer.backbone.items()))),
         ("monitor", "; ".join(said)),
     )
 
 
-def _history(answer: a.HistoryAnswer) -> Iterator[RenderableType]:
-    yield from _table(
-        ("seq", "at", "ring", "event", "outcome", "from", "to", "who", "took", "why"),
+def _history(page: Page, answer: a.HistoryAnswer) -> None:
+    page.table(
+        (
+            Column("seq", leaves=4), Column("at", short=_short_time), Column("ring"), Column("event"),
+            Column("outcome"), Column("from", leaves=1), Column("to", leaves=1),
+            Column("who", leaves=3, short=_name), Column("took", leaves=2), Column("why", prose=True),
+        ),
         (
             (
                 e.seq, _when(e.at), e.ring, e.event, e.outcome, e.from_, e.to, e.actor,
@@ -288,7 +247,7 @@ def _history(answer: a.HistoryAnswer) -> Iterator[RenderableType]:
         ),
     )  # fmt: skip
     if answer.next_cursor:
-        yield Text(f"There is more: add --cursor {shlex.quote(answer.next_cursor)}", style="dim")
+        page.verbatim((f"There is more: add --cursor {shlex.quote(answer.next_cursor)}", "dim"))
 
 
 def _why(event: a.EventView) -> str:
@@ -296,15 +255,16 @@ def _why(event: a.EventView) -> str:
     return "; ".join(part for part in (event.reason, gates, event.detail) if part)
 
 
-def _plan(plan: a.PlanAnswer) -> Iterator[RenderableType]:
-    yield from _table(("service", "from", "to", "action"), ((c.service, c.from_, c.to, c.action) for c in plan.changes))
+def _plan(page: Page, plan: a.PlanAnswer) -> None:
+    columns = (Column("service"), Column("from"), Column("to"), Column("action"))
+    page.table(columns, ((c.service, c.from_, c.to, c.action) for c in plan.changes))
     radius = plan.blast_radius
     felt = [f"{radius.services} services", radius.downtime]
     if radius.critical:
         felt.insert(1, f"critical: {', '.join(radius.critical)}")
     if radius.ports:
         felt.append(f"ports {', '.join(radius.ports)}")
-    yield from _facts(
+    page.facts(
         ("plan", f"{plan.plan_id}, until {_when(plan.expires_at)}"),
         ("release", plan.release),
         ("gates", ", ".join(plan.gates)),
@@ -316,11 +276,14 @@ def _plan(plan: a.PlanAnswer) -> Iterator[RenderableType]:
     )
 
 
-def _gates(results: Sequence[GateResult]) -> Iterator[RenderableType]:
+def _gates(page: Page, results: Sequence[GateResult]) -> None:
     if not results:
         return
-    yield from _table(
-        ("gate", "verdict", "", "took", "summary"),
+    page.table(
+        (
+            Column("gate"), Column("verdict"), Column("", leaves=2), Column("took", leaves=1),
+            Column("summary", prose=True),
+        ),
         (
             (
                 g.name, g.status, ("" if g.blocking else "optional ") + ("cached" if g.cached else ""),
@@ -334,10 +297,10 @@ def _gates(results: Sequence[GateResult]) -> Iterator[RenderableType]:
             continue
         items = [f"{item.id}  {item.where or ''}\n    {item.message}" for item in gate.failed_items]
         # The log's end says it when nothing was parsed out of it.
-        yield from _notes(gate.name, *(items or gate.log_tail), gate.fix_hint and f"hint: {gate.fix_hint}")
+        page.notes(gate.name, *(items or gate.log_tail), gate.fix_hint and f"hint: {gate.fix_hint}")
 
 
-def _rollout(answer: a.RolloutAnswer) -> Iterator[RenderableType]:
+def _rollout(page: Page, answer: a.RolloutAnswer) -> None:
     seen = answer.verification
     observed = seen and ", ".join(
         (
@@ -345,7 +308,7 @@ def _rollout(answer: a.RolloutAnswer) -> Iterator[RenderableType]:
             "images as recorded" if seen.images_match else f"OTHER IMAGES in {', '.join(seen.mismatched)}",
         )
     )
-    yield from _facts(
+    page.facts(
         ("operation", answer.operation_id),
         ("release", answer.release),
         ("observed", observed),
@@ -354,72 +317,54 @@ def _rollout(answer: a.RolloutAnswer) -> Iterator[RenderableType]:
     )
 
 
-def _operation(answer: a.OperationAnswer) -> Iterator[RenderableType]:
-    yield from _facts(
+def _operation(page: Page, answer: a.OperationAnswer) -> None:
+    within = f" ({answer.phase})" if answer.phase != answer.status else ""
+    page.facts(
         ("operation", f"{answer.operation_id}: {answer.kind} {answer.ring} by {answer.actor}"),
-        ("status", f"{answer.status} ({answer.phase}, {answer.percent}%)"),
+        ("status", f"{answer.status}{within}, {_lasted(answer):.0f} s"),
     )
-    yield from _table(("at", "phase", "note"), ((_when(step.at), step.phase, step.note) for step in answer.steps))
-    yield from _gates(answer.gates)
+    columns = (Column("at", short=_short_time), Column("phase"), Column("note", prose=True))
+    page.table(columns, ((_when(step.at), step.phase, step.note) for step in answer.steps))
+    _gates(page, answer.gates)
     if answer.error:
-        yield from _notes("error", f"{answer.error.get('code')}: {answer.error.get('message')}",
+        page.notes("error", f"{answer.error.get('code')}: {answer.error.get('message')}",
                           f"Next: {answer.error.get('next')}")  # fmt: skip
     if answer.log:
-        yield from _notes("log", *answer.log.lines)
+        page.notes("log", *answer.log.lines)
 
 
-def _drill(answer: a.DrillAnswer) -> Iterator[RenderableType]:
-    yield from _table(
-        ("held", "scenario", "expected", "ended", "detected s", "recovered s"),
+def _drill(page: Page, answer: a.DrillAnswer) -> None:
+    columns = (
+        Column("held"), Column("scenario"), Column("detected s"), Column("recovered s"),
+        Column("expected", leaves=1), Column("ended", prose=True),
+    )  # fmt: skip
+    page.table(
+        columns,
         (
-            (_yes(one.held), one.name, one.expected, one.ended, one.detected_s, one.recovered_s)
+            (_yes(one.held), one.name, one.detected_s, one.recovered_s, one.expected, one.ended)
             for one in answer.scenarios
         ),
     )
     for one in answer.scenarios:
-        yield from _notes(one.name, *one.faults)
-    yield from _notes("left behind", *answer.left)
+        page.notes(one.name, *one.faults)
+    page.notes("left behind", *answer.left)
 
 
-def _evidence(answer: a.EvidenceAnswer) -> Iterator[RenderableType]:
+def _lasted(answer: a.OperationAnswer) -> float:
+    """Seconds from its start to its end, or to now."""
+    ended = answer.steps[-1].at if answer.steps and answer.status not in {"running", "interrupted"} else answer.as_of
+    return (ended - answer.started_at).total_seconds()
+
+
+def _evidence(page: Page, answer: a.EvidenceAnswer) -> None:
     if answer.text is not None:
-        yield Text(clean(answer.text))
+        page.verbatim(answer.text)
         return
-    yield from _facts(("ring", answer.ring), ("release", answer.release))
-    yield from _table(
-        ("section", "bytes", ""),
+    page.facts(("ring", answer.ring), ("release", answer.release))
+    page.table(
+        (Column("section"), Column("bytes"), Column("")),
         ((s.name, s.bytes, "shortened" if s.truncated else None) for s in answer.sections),
     )
-
-
-def _table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator[RenderableType]:
-    """A table without the columns that would be empty from top to bottom; nothing at all without rows."""
-    lines = [["" if cell is None else clean(str(cell)) for cell in row] for row in rows]
-    used = [index for index in range(len(columns)) if any(line[index] for line in lines)]
-    if not used:
-        return
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    for index in used:
-        table.add_column(columns[index], overflow="fold")
-    for line in lines:
-        table.add_row(*(Text(line[index], style=_STYLES.get(line[index], "")) for index in used))
-    yield table
-
-
-def _facts(*facts: tuple[str, object]) -> Iterator[RenderableType]:
-    known = [(name, clean(str(value))) for name, value in facts if value is not None and value != ""]
-    if known:
-        grid = Table.grid(padding=(0, 2))
-        for name, value in known:
-            grid.add_row(Text(name, style="dim"), Text(value))
-        yield grid
-
-
-def _notes(title: str, *notes: str | None) -> Iterator[RenderableType]:
-    said = [clean(note) for note in notes if note]
-    if said:
-        yield Text(f"{title}:", style="bold")
-        yield Text(indent("\n".join(said), "  "))
 
 
 def _yes(value: bool) -> str:
@@ -428,3 +373,13 @@ def _yes(value: bool) -> str:
 
 def _when(at: datetime | None) -> str | None:
     return f"{at:%Y-%m-%d %H:%M:%SZ}" if at else None
+
+
+def _short_time(when: str) -> str:
+    """`2026-01-02 03:04:05Z` without its year."""
+    return when[5:].removesuffix("Z")
+
+
+def _name(actor: str) -> str:
+    """`ann (person via cli)` -> `ann`."""
+    return actor.partition(" (")[0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from aither_rings_mcp.domain.errors import EngineFailure
+from aither_rings_mcp.domain.log_lines import quoted
 from aither_rings_mcp.domain.rollout import Operation
 from aither_rings_mcp.manager.world import World
 from aither_rings_mcp.ports import OnLine
@@ -36,7 +37,7 @@ async def run(world: World, op: Operation, moment: Moment, say: OnLine, *, to: s
         env={**told, **hook.env},
         limit=hook.limit,
         log=world.journals.folder(op.id) / f"{moment}.log",
-        on_line=lambda line: say(f"  {moment} | {line}"),
+        on_line=lambda line: say(quoted(moment, line)),
     )
     if done.timed_out:
         raise EngineFailure(

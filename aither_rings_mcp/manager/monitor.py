@@ -6,33 +6,32 @@ then a person is called. Once a release has settled, the monitor only tells.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from datetime import datetime, timedelta
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 
 import anyio
 
 from aither_rings_mcp.domain import policy
-from aither_rings_mcp.domain.answers import MonitorAnswer, MonitorView, RingWatchView
+from aither_rings_mcp.domain.answers import MonitorAnswer
 from aither_rings_mcp.domain.errors import NoRollbackTarget, RingBusy, RingError
-from aither_rings_mcp.domain.health import ContainerView, ServiceState
-from aither_rings_mcp.domain.model import Actor, Event, RingRecord
+from aither_rings_mcp.domain.model import RingRecord
 from aither_rings_mcp.domain.rollout import Kind, Operation, Phase, Request
 from aither_rings_mcp.domain.settings import Unhealthy
 from aither_rings_mcp.domain.watch import Call, Judgement, Memory, RingWatch, Sample
 from aither_rings_mcp.domain.watch import judge as verdict
-from aither_rings_mcp.manager.drift import drift, moved_tags
+from aither_rings_mcp.manager.alerts import MONITOR, Alerts
+from aither_rings_mcp.manager.drift import moved_tags
+from aither_rings_mcp.manager.looks import Looks
 from aither_rings_mcp.manager.marks import Marks
-from aither_rings_mcp.manager.observer import judge
+from aither_rings_mcp.manager.monitor_views import ring_watch
 from aither_rings_mcp.manager.operations import Operations
 from aither_rings_mcp.manager.way_back import lost_releases
 from aither_rings_mcp.manager.world import BACKBONE, MONITOR_CLAIM, World
 from aither_rings_mcp.ports import OnLine
 
-MONITOR = Actor(name="ring-monitor", kind="monitor", door="monitor")
-_DEAD = frozenset({ServiceState.EXITED, ServiceState.RESTARTING})
 #: So often an operation is carried on that does not come further; then a person is called.
 _TRIES = 3
+_SAY_S = 15.0
 
 
 class Monitor:
@@ -44,18 +43,19 @@ class Monitor:
         self._say = say
         self._rule = world.settings.rollback
         self._quick = min(self._rule.poll, self._rule.suspect_poll)
-        self._memory = Memory()
+        remembered = world.memory.load()
+        self._watches = dict(remembered.watches)
+        self._alerts = Alerts(world, say, remembered.told)
+        self._looks = Looks(world, self._alerts)
         self._tries: dict[tuple[str, Phase], int] = {}
         self._woken = anyio.Event()
         #: Until then it looks at the quicker pace: a container has just exited.
         self._closely_until = 0.0
+        self._said_at = 0.0
 
     async def run(self) -> None:
         """Rounds at the rule's pace, and at once when a container of a ring exits. One monitor per installation."""
-        claim = self._world.claims.take(MONITOR_CLAIM, "monitor")
-        if claim is None:
-            raise RingBusy("a monitor of these rings runs already", "One is enough: leave it, or stop it first.")
-        try:
+        with self._only_one():
             async with anyio.create_task_group() as group:
                 group.start_soon(self._listen)
                 while True:
@@ -70,6 +70,19 @@ class Monitor:
                         self._say(f"{error.message}. {error.next_step}")
                     with anyio.move_on_after(self._rule.poll if calm else self._quick):
                         await self._woken.wait()
+
+    async def once(self) -> MonitorAnswer:
+        """A single round, for a timer or a person."""
+        with self._only_one():
+            return await self.round()
+
+    @contextmanager
+    def _only_one(self) -> Generator[None]:
+        claim = self._world.claims.take(MONITOR_CLAIM, "monitor")
+        if claim is None:
+            raise RingBusy("a monitor of these rings runs already", "One is enough: leave it, or stop it first.")
+        try:
+            yield
         finally:
             claim.release()
 
@@ -91,23 +104,23 @@ class Monitor:
 
     async def round(self) -> MonitorAnswer:
         """One look at everything: what was left is carried on, every running ring is judged, people are told."""
-        self._memory = self._world.memory.load()
         left = self._operations.interrupted()
         resumed = await self._carry_on(left)
         state = self._world.state.load()
         # A ring that somebody changes, or that was left half-changed, is its operation's to judge.
         halfway = {op.request.ring for op in left}
         rings = [ring for ring in self._world.settings.runtime_rings if ring not in halfway and await self._free(ring)]
-        looks = await self._looks({ring: state.ring(ring) for ring in rings})
-        judgements = {ring: self._judged(ring, looks) for ring in looks}
+        records = {ring: state.ring(ring) for ring in rings}
+        looks = await self._looks.at(records)
+        judgements = self._judged(looks, records)
         for ring, judgement in judgements.items():
             await self._act(ring, judgement)
-        await self._keep_ways_open({ring: state.ring(ring) for ring in rings})
+        await self._keep_ways_open(records)
         if len(rings) == len(self._world.settings.runtime_rings):
             with suppress(RingError):
                 await self._world.healer.resume()  # whoever suspended it may have died
-        with suppress(RingError):  # a full disk must not blind the monitor: it judges by what it saw anew
-            self._world.memory.save(self._memory)
+        with suppress(RingError):  # a full disk does not blind the monitor: it goes by what it knows
+            self._world.memory.save(Memory(watches=self._watches, told=self._alerts.told))
         return self._answer(judgements, resumed)
 
     # -- what was left
@@ -127,18 +140,18 @@ class Monitor:
         hopeless = [op for op in left if self._tries.get((op.id, op.phase), 0) > _TRIES]
         for op in hopeless:
             said = f"{op.id} was carried on {_TRIES} times and does not get past {op.phase}"
-            await self._tell(op.request.ring, "interrupted", said)
+            await self._alerts.tell(op.request.ring, "interrupted", said)
         for ring in {*self._world.settings.rings, BACKBONE} - {op.request.ring for op in hopeless}:
-            await self._tell(ring, "interrupted", None)
+            await self._alerts.tell(ring, "interrupted", None)
         return resumed
 
     async def _free(self, ring: str) -> bool:
         try:
             holder = self._world.claims.holder(ring)
         except RingBusy as error:  # nobody can tell who it was: it counts as taken, and a person is told
-            await self._tell(ring, "claim", error.message)
+            await self._alerts.tell(ring, "claim", error.message)
             return False
-        await self._tell(ring, "claim", None)
+        await self._alerts.tell(ring, "claim", None)
         return holder is None
 
     async def _keep_ways_open(self, records: Mapping[str, RingRecord]) -> None:
@@ -155,92 +168,60 @@ class Monitor:
             said = f"no way back any more to {', '.join(f'{way.tag} ({way.release})' for way in gone)}: images are gone"
             if gone and not policy.open_ways(record, lost):
                 said += "; none is left"
-            await self._tell(ring, "way_back", said if gone else None)
-            await self._tell(ring, "tags", moved_tags(self._world, ring, record, images.names))
-
-    # -- looking
-
-    async def _looks(self, records: Mapping[str, RingRecord]) -> dict[str, Sample]:
-        """One sample of each ring that runs; drift is told on the way."""
-        backbone = await self._backbone()
-        looks: dict[str, Sample] = {}
-        for ring, record in records.items():
-            try:
-                containers = await self._world.engine.containers(self._world.project(ring))
-            except RingError as error:
-                looks[ring] = Sample(at=self._world.clock.now().timestamp(), excuse=error.message)
-                continue
-            drifted = drift(self._world, record, containers)
-            await self._tell(ring, "drift", drifted)
-            if record.running:
-                looks[ring] = await self._sample(containers, backbone or drifted)
-        return looks
-
-    async def _backbone(self) -> str | None:
-        """What is wrong with the backbone, told when it begins and when it ends."""
-        backbone = self._world.settings.backbone
-        if backbone is None:
-            return None
-        try:
-            containers = await self._world.engine.containers(backbone.project)
-        except RingError:
-            return None
-        unwell = sorted(c.service for c in containers if not _well(c) and c.service != backbone.healer)
-        said = f"the backbone is not well: {', '.join(unwell)}" if unwell else None
-        if not containers:
-            said = "the backbone is down"
-        needed = any(self._world.state.load().ring(ring).running for ring in self._world.settings.runtime_rings)
-        await self._tell(BACKBONE, "backbone", said if needed else None)
-        return said
-
-    async def _sample(self, containers: Sequence[ContainerView], excuse: str | None) -> Sample:
-        there = {container.service for container in containers}
-        critical = [name for name in self._world.settings.critical if name in there]
-        seen = await judge(self._world, containers, critical)
-        return Sample(
-            at=self._world.clock.now().timestamp(),
-            critical=len(critical),
-            unhealthy=tuple(sorted(service.name for service in seen if not service.healthy)),
-            dead=tuple(sorted(service.name for service in seen if service.state in _DEAD)),
-            restarts={service.name: service.restarts for service in seen},
-            excuse=excuse,
-        )
+            await self._alerts.tell(ring, "way_back", said if gone else None)
+            await self._alerts.tell(ring, "tags", moved_tags(self._world, ring, record, images.names))
 
     # -- judging
 
-    def _judged(self, ring: str, looks: dict[str, Sample]) -> Judgement:
-        """The ring's verdict with its newest look; what the other rings suffer too is not its release's fault."""
-        state = self._world.state.load()
-        watch = self._watch(ring).seen(str(state.ring(ring).release), looks[ring], self._rule)
-        since = watch.onset(self._rule)
-        for other in looks:
-            began = self._watch(other).seen(str(state.ring(other).release), looks[other], self._rule).onset(self._rule)
-            if other != ring and since is not None and began is not None and abs(began - since) <= self._rule.together:
-                excuse = watch.samples[-1].excuse or f"{other} went bad together with {ring}"
-                excused = watch.samples[-1].model_copy(update={"excuse": excuse})
-                watch = watch.model_copy(update={"samples": (*watch.samples[:-1], excused)})
-        self._memory = self._memory.model_copy(update={"watches": {**self._memory.watches, ring: watch}})
-        return verdict(watch.samples, self._rule)
+    def _judged(self, looks: Mapping[str, Sample], records: Mapping[str, RingRecord]) -> dict[str, Judgement]:
+        """Each ring's verdict with its newest look; what another ring suffers too is not its release's fault."""
+        watches = {
+            ring: self._watches.get(ring, RingWatch()).seen(str(records[ring].release), look, self._rule)
+            for ring, look in looks.items()
+        }
+        onsets = {ring: watch.onset(self._rule) for ring, watch in watches.items()}
+        for ring, watch in watches.items():
+            also = [other for other in onsets if other != ring and self._together(onsets[ring], onsets[other])]
+            if also:
+                watch = watch.excused(f"{' and '.join(also)} went bad together with {ring}")
+            self._watches[ring] = watch
+        return {ring: verdict(self._watches[ring].samples, self._rule) for ring in looks}
 
-    def _watch(self, ring: str) -> RingWatch:
-        return self._memory.watches.get(ring, RingWatch())
+    def _together(self, one: float | None, other: float | None) -> bool:
+        return one is not None and other is not None and abs(one - other) <= self._rule.together
 
     async def _act(self, ring: str, judgement: Judgement) -> None:
         record = self._world.state.load().ring(ring)
         match judgement.call:
             case Call.HELD:
-                await self._tell(ring, "held", f"unhealthy, but held: {judgement.reason}")
+                await self._alerts.begin(ring, "held", f"unhealthy, but held: {judgement.reason}")
             case Call.CONDEMNED if record.stuck:
                 pass  # a person was called already
             case Call.CONDEMNED if self._to_restore(ring, record, judgement):
                 await self._restore(ring, record, str(judgement.reason))
             case Call.CONDEMNED:
-                await self._tell(ring, "unhealthy", str(judgement.reason))
+                await self._alerts.begin(ring, "unhealthy", str(judgement.reason))
             case Call.SUSPECT:
-                self._say(f"{ring}: {judgement.reason}, for {judgement.bad_for:.0f} s")
+                self._say_now_and_then(f"{ring}: {judgement.reason}", judgement.bad_for)
             case Call.WELL:
-                await self._tell(ring, "held", None)
-                await self._tell(ring, "unhealthy", None)
+                await self._alerts.tell(ring, "held", None)
+                await self._alerts.tell(ring, "unhealthy", None)
+
+    def _started(self, request: Request, key: str) -> Operation:
+        """The one restore of this release: of this round, or of one before. One that the engine's absence ended
+        before it touched anything was none.
+        """
+        while True:
+            op = self._operations.start(request, MONITOR, key)
+            if op.phase is not Phase.FAILED or op.failure is None or op.failure.record["code"] != "docker_unavailable":
+                return op
+            key += " again"
+
+    def _say_now_and_then(self, what: str, bad_for: float) -> None:
+        """When it begins, and each quarter of a minute as long as it lasts."""
+        if bad_for == 0 or self._world.clock.monotonic() - self._said_at >= _SAY_S:
+            self._say(f"{what}, for {bad_for:.0f} s")
+            self._said_at = self._world.clock.monotonic()
 
     def _to_restore(self, ring: str, record: RingRecord, judgement: Judgement) -> bool:
         """Whether the trouble began while the release still had to prove itself, in a ring that takes releases back."""
@@ -261,7 +242,7 @@ class Monitor:
             choice = policy.rollback_choice(record, ring, lost=await lost_releases(self._world, record))
             policy.check_crosses_nothing(record, ring, choice.release, MONITOR)
             request = Request(kind=Kind.ROLLBACK, ring=ring, release=choice.release, reason=why)
-            op = self._operations.start(request, MONITOR, f"restore {ring} {record.release} {record.deployed_at}")
+            op = self._started(request, f"restore {ring} {record.release} {record.deployed_at}")
         except NoRollbackTarget as error:
             return await self._stick(ring, f"{why}; {error.message}")
         except RingBusy as error:
@@ -278,87 +259,22 @@ class Monitor:
             state = self._world.state.load()
             record = state.ring(ring).model_copy(update={"stuck": f"monitor: {why}"})
             self._world.state.save(state.with_ring(ring, record))
-        await self._alert(ring, "stuck", why)
-
-    async def _tell(self, ring: str, topic: str, said: str | None) -> None:
-        """An alert where something begins or changes, and one when it is over; in between, silence."""
-        key = f"{ring} {topic}"
-        before = self._memory.told.get(key)
-        if said == before:
-            return
-        told = {name: text for name, text in self._memory.told.items() if name != key}
-        if said is not None:
-            told[key] = said
-        self._memory = self._memory.model_copy(update={"told": told})
-        await self._alert(ring, topic if said else f"{topic}_over", said or f"over: {before}")
-
-    async def _alert(self, ring: str, outcome: str, detail: str) -> None:
-        self._say(f"{ring}: {outcome}: {detail}")
-        event = Event(
-            at=self._world.clock.now(),
-            ring=ring,
-            event="alert",
-            outcome=outcome,
-            operation="",
-            to=self._world.state.load().ring(ring).release,
-            actor=str(MONITOR),
-            detail=detail[:500],
-        )
-        with suppress(RingError):
-            self._world.history.append(event)
-        await self._world.alarm.call(event)
+        await self._alerts.call(ring, "stuck", why)
 
     # -- telling
 
     def _answer(self, judgements: dict[str, Judgement], resumed: Sequence[str]) -> MonitorAnswer:
         state, now = self._world.state.load(), self._world.clock.now()
-        views = tuple(_view(self._world, ring, state.ring(ring), j) for ring, j in judgements.items())
+        views = tuple(ring_watch(self._world, ring, state.ring(ring), j) for ring, j in judgements.items())
         bad = [view.ring for view in views if view.call is not Call.WELL]
         parts = [f"{len(views)} rings looked at", f"not well: {', '.join(bad)}" if bad else "all well"]
         if resumed:
             parts.append(f"carrying on {', '.join(resumed)}")
         return MonitorAnswer(
-            ok=not bad and not self._memory.told,
+            ok=not bad and not self._alerts.told,
             summary="; ".join(parts) + ".",
             as_of=now,
             rings=views,
-            alerts=tuple(f"{key}: {said}" for key, said in sorted(self._memory.told.items())),
+            alerts=tuple(f"{key}: {said}" for key, said in sorted(self._alerts.told.items())),
             resumed=tuple(resumed),
         )
-
-
-def _well(container: ContainerView) -> bool:
-    return container.status == "running" and container.health in {None, "healthy"}
-
-
-def watched(world: World, ring: str) -> MonitorView:
-    """What the monitor makes of a ring, for whoever asks meanwhile; from what it last wrote down."""
-    record, rule = world.state.load().ring(ring), world.settings.rollback
-    restores = world.settings.rings[ring].on_unhealthy is Unhealthy.RESTORE
-    if world.claims.holder(MONITOR_CLAIM) is None or not record.running or not restores or record.stuck:
-        return MonitorView(armed=False)
-    watch = world.memory.load().watches.get(ring, RingWatch())
-    samples = watch.samples if watch.release == record.release else ()
-    view = _view(world, ring, record, verdict(samples, rule))
-    return MonitorView(armed=True, **view.model_dump(exclude={"ring", "call"}))
-
-
-def settling_until(world: World, record: RingRecord) -> datetime | None:
-    """Until when the ring's release has to prove itself; None when it has."""
-    if record.deployed_at is None or not record.running:
-        return None
-    until = record.deployed_at + timedelta(seconds=world.settings.rollback.settle)
-    return until if until > world.clock.now() else None
-
-
-def _view(world: World, ring: str, record: RingRecord, judgement: Judgement) -> RingWatchView:
-    until = settling_until(world, record)
-    counts = judgement.call is Call.SUSPECT and judgement.left is not None and until
-    return RingWatchView(
-        ring=ring,
-        call=judgement.call,
-        reason=judgement.reason,
-        unhealthy_for_s=round(judgement.bad_for, 1) if judgement.since else None,
-        rollback_in_s=round(judgement.left or 0.0, 1) if counts else None,
-        settling_until=until,
-    )

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import anyio
 
 from aither_rings_mcp.domain.answers import Verification
-from aither_rings_mcp.domain.health import ContainerView, ProbeResult, ServiceHealth, Window, judge_service
+from aither_rings_mcp.domain.health import (
+    ContainerView,
+    ProbeResult,
+    ServiceHealth,
+    ServiceState,
+    Window,
+    judge_service,
+)
 from aither_rings_mcp.domain.model import Release
 from aither_rings_mcp.domain.settings import Service
+from aither_rings_mcp.domain.watch import Call, RingWatch, Sample
+from aither_rings_mcp.domain.watch import judge as verdict
 from aither_rings_mcp.manager.world import World
 from aither_rings_mcp.ports import OnLine
+
+_DEAD = frozenset({ServiceState.EXITED, ServiceState.RESTARTING})
 
 
 async def look(world: World, project: str, services: Sequence[str]) -> tuple[ServiceHealth, ...]:
@@ -50,14 +62,34 @@ def mismatched(containers: Sequence[ContainerView], release: Release) -> tuple[s
     return tuple(sorted(name for name in {*running, *expected} if running.get(name) != expected.get(name)))
 
 
-async def verify(world: World, project: str, release: Release, on_line: OnLine) -> Verification:
+def sampled(services: Sequence[ServiceHealth], at: float, excuse: str | None = None) -> Sample:
+    """One look at a ring's critical services, as the monitor's rule takes it; `at` in seconds."""
+    return Sample(
+        at=at,
+        critical=len(services),
+        unhealthy=tuple(sorted(service.name for service in services if not service.healthy)),
+        dead=tuple(sorted(service.name for service in services if service.state in _DEAD)),
+        restarts={service.name: service.restarts for service in services},
+        excuse=excuse,
+    )
+
+
+async def verify(world: World, project: str, release: Release, on_line: OnLine, *, fresh: bool = True) -> Verification:
     """Whether `release` proves itself: the right images, and every service healthy for a whole window by the deadline.
 
-    What counts is what is observed: a start that reported success proves nothing.
+    What counts is what is observed: a start that reported success proves nothing. What crash-loops does not get the
+    whole deadline, nor does a critical service that is dead for `rollback.dead_for`. `fresh`: the containers were made
+    for this, so that every restart of theirs counts.
     """
     limits = world.settings.limits
-    window = Window(needed=max(2, round(limits.healthy_window / limits.poll) + 1))
     services = world.services_of(release)
+    window = Window(
+        needed=max(2, round(limits.healthy_window / limits.poll) + 1),
+        first_restarts=dict.fromkeys(services, 0) if fresh else {},
+    )
+    # Ill health has the deadline; this is for what exits.
+    dead_rule = world.settings.rollback.model_copy(update={"unhealthy_for": math.inf})
+    watch = RingWatch()
     started = world.clock.monotonic()
     said = ""
     while True:
@@ -83,6 +115,9 @@ async def verify(world: World, project: str, release: Release, on_line: OnLine) 
             return seen
         if window.crash_looping:
             return seen.model_copy(update={"reason": f"crash loop: {', '.join(window.crash_looping)}"})
+        watch = watch.seen(release.id, sampled([s for s in health if s.critical], at=waited), dead_rule)
+        if (dead := verdict(watch.samples, dead_rule)).call is Call.CONDEMNED:
+            return seen.model_copy(update={"reason": dead.reason})
         if waited > limits.healthy:
             reasons = {f"{s.name}: {s.reason or s.state}" for s in health if not s.healthy}
             why = "; ".join(sorted(reasons)[:4]) or f"other images than the release's: {', '.join(wrong)}"

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 
 from aither_rings_mcp.domain.answers import ActiveOperation, Progress
 from aither_rings_mcp.domain.errors import EngineFailure, InvalidArguments, RingBusy
+from aither_rings_mcp.domain.log_lines import seconds_into, unstamped
 from aither_rings_mcp.domain.model import Actor
 from aither_rings_mcp.domain.naming import new_operation_id
 from aither_rings_mcp.domain.rollout import PERCENT, Operation, Request
@@ -128,15 +129,24 @@ class Operations:
             now = world.clock.monotonic()
             if watch:
                 lines, cursor = world.logs.read(operation_id, cursor, 50)
+                lines, ended = _to_the_end(lines, op)
                 heartbeat = (
                     () if lines or op.phase != phase or now - last_told < _HEARTBEAT_S else (f"still {op.phase}",)
                 )
                 for line in (*lines, *heartbeat):
                     await watch(
-                        Progress(operation_id=op.id, phase=op.phase, percent=PERCENT.get(op.phase, 100), message=line)
+                        Progress(
+                            operation_id=op.id,
+                            phase=op.phase,
+                            percent=PERCENT.get(op.phase, 100),
+                            message=line,
+                            elapsed_s=seconds_into(line, op.created_at, world.clock.now()),
+                        )
                     )
                     last_told = now
                 phase = op.phase
+                if op.final and lines and not ended:
+                    continue  # how it ended is told, too
             if op.final:
                 return op, False
             if not alive:
@@ -175,6 +185,12 @@ def shown(op: Operation) -> ActiveOperation:
     return ActiveOperation(
         operation_id=op.id, kind=op.request.kind, phase=op.phase, since=op.created_at, owner=str(op.actor)
     )
+
+
+def _to_the_end(lines: tuple[str, ...], op: Operation) -> tuple[tuple[str, ...], bool]:
+    """The lines without what a worker says while it tidies up after the ending, and whether that is among them."""
+    ending = [number for number, line in enumerate(lines, 1) if op.final and unstamped(line) == f"-> {op.phase}"]
+    return (lines[: ending[0]], True) if ending else (lines, False)
 
 
 def _same_key(recent: tuple[Operation, ...], key: str, request: Request) -> Operation | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -68,8 +69,13 @@ def failure_of(op: Operation) -> RingError | None:
     return None
 
 
-def answer(op: Operation, *, gate: bool, now: datetime, interrupted: bool = False) -> RolloutAnswer:
-    """The answer of the operation's own kind. Raises its error when it failed."""
+def answer(
+    op: Operation, *, gate: bool, now: datetime, onward: Sequence[str] = (), interrupted: bool = False
+) -> RolloutAnswer:
+    """The answer of the operation's own kind; `onward` are the rings that paths lead to from its ring.
+
+    Raises its error when it failed.
+    """
     error = failure_of(op)
     if error:
         raise error
@@ -83,7 +89,7 @@ def answer(op: Operation, *, gate: bool, now: datetime, interrupted: bool = Fals
         "as_of": now,
         "outcome": outcome,
         "summary": summary(op, outcome, interrupted),
-        "next_actions": () if interrupted else next_actions(op, outcome),
+        "next_actions": () if interrupted else next_actions(op, outcome, onward),
     }
     back_to = op.previous if op.phase is Phase.ROLLED_BACK else None
     match op.request.kind:
@@ -161,14 +167,18 @@ def summary(op: Operation, outcome: str, interrupted: bool = False) -> str:
             why = "it did not become healthy" if reason else "it could not be started"
             return f"{release} was taken back because {why}; {ring} is {went}."
         case "stuck":
-            return f"{ring} is stuck: going back failed too, and nothing automatic will touch it; a person is needed."
+            return (
+                f"{ring} is stuck: going back failed too, and nothing automatic will touch it; "
+                f"once a person has looked, {_lift(ring)} takes it back into service."
+            )
         case "up" | "down":
             return f"{ring} is {outcome}."
         case _:
             return f"The {op.request.kind} of {ring} ended as {outcome}."
 
 
-def next_actions(op: Operation, outcome: str) -> tuple[NextAction, ...]:
+def next_actions(op: Operation, outcome: str, onward: Sequence[str] = ()) -> tuple[NextAction, ...]:
+    """At most three calls that make sense now; onward from a candidate only where there is one way."""
     ring = op.request.ring
     if ring == BACKBONE:
         return ()
@@ -183,8 +193,21 @@ def next_actions(op: Operation, outcome: str) -> tuple[NextAction, ...]:
                     why="wait for the operation to end",
                 ),
             )
-        case "candidate_tagged":
-            return ()
+        case "candidate_tagged" if len(onward) == 1:
+            path = {"source": ring, "target": onward[0]}
+            return (
+                NextAction(tool="ring_plan", arguments=path, why="see what promoting the candidate would change"),
+                NextAction(tool="ring_promote", arguments=path, why=f"bring the candidate to {onward[0]}"),
+            )
+        case "approval_required":
+            plan = str(op.approval_plan)
+            return (
+                NextAction(
+                    tool="ring_promote",
+                    arguments={"source": str(op.request.source), "target": ring, "plan_id": plan},
+                    why=f"apply plan {plan}, once a person has approved it",
+                ),
+            )
         case "blocked":
             return (
                 NextAction(
@@ -208,8 +231,14 @@ def next_actions(op: Operation, outcome: str) -> tuple[NextAction, ...]:
 
 
 def stuck_error(ring: str, why: str) -> RingStuck:
+    operation, _, _ = why.partition(":")
+    seen = f"`ring-ctl operation {operation} --evidence`, " if operation.startswith("op-") else ""
     return RingStuck(
         f"{ring} is stuck: {why}",
-        f"A person has to look, then lift it with `ring-ctl unlock {ring} --reason TEXT`.",
+        f"A person has to look ({seen}`ring-ctl health {ring}`), then lift it with {_lift(ring)}.",
         ring=ring,
     )
+
+
+def _lift(ring: str) -> str:
+    return f"`ring-ctl unlock {ring} --reason TEXT`"

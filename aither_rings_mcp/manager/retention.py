@@ -52,11 +52,16 @@ class Retention:
             if match := self._ours(name.reference):
                 # forensics by when they were done, releases by when they were built
                 by_kind[name.reference.rpartition("-")[0]].append((match["time"] or name.created.isoformat(), name))
-        for names in by_kind.values():
-            for _, name in sorted(names, key=lambda one: one[0], reverse=True)[keep:]:
-                if name.id not in held:
-                    self._say(f"{name.reference} goes: {keep} newer ones are there")
-                    await self._world.engine.untag(name.reference)
+        gone = [
+            name.reference
+            for names in by_kind.values()
+            for _, name in sorted(names, key=lambda one: one[0], reverse=True)[keep:]
+            if name.id not in held
+        ]
+        for reference in gone:
+            await self._world.engine.untag(reference)
+        if gone:
+            self._say(f"{len(gone)} image tags go, as {keep} newer ones of their kind are there: {gone[0]}, ...")
 
     def _ours(self, reference: str) -> re.Match[str] | None:
         """Matches what a rollout named: a service's image by ring and commit, or by forensics (`time`)."""

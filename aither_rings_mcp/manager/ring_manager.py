@@ -89,8 +89,8 @@ class RingManager:
     async def verify_history(self) -> VerifyAnswer:
         return views.verified(self._world)
 
-    async def doctor(self) -> DoctorAnswer:
-        return await doctor.examine(self._world)
+    async def doctor(self, depth: doctor.Depth = "full") -> DoctorAnswer:
+        return await doctor.examine(self._world, depth)
 
     async def operation(
         self,
@@ -369,19 +369,29 @@ class RingManager:
 
     async def _result(self, operation_id: str, wait_s: float | None, watch: Watch | None) -> RolloutAnswer:
         op, interrupted = await self._operations.watch(operation_id, wait_s, watch)
+        world, ring = self._world, op.request.ring
         return outcomes.answer(
-            op, gate=self._world.is_gate(op.request.ring), now=self._world.clock.now(), interrupted=interrupted
+            op,
+            gate=world.is_gate(ring),
+            onward=world.onward(ring),
+            now=world.clock.now(),
+            interrupted=interrupted,
         )
 
     async def _gates_watched(self, path: Path, draft: Draft, plan: Plan, watch: Watch | None) -> tuple[GateResult, ...]:
         """The gates of a path, run here and now, each line told to whoever watches as it comes."""
         said, heard = anyio.create_memory_object_stream[str](math.inf)
         results: tuple[GateResult, ...] = ()
+        clock = self._world.clock
+        began = clock.monotonic()
 
         async def tell() -> None:
             async for line in heard:
                 if watch:
-                    await watch(Progress(operation_id=plan.id, phase=Phase.GATING, percent=50, message=line))
+                    elapsed = clock.monotonic() - began
+                    await watch(
+                        Progress(operation_id=plan.id, phase=Phase.GATING, percent=50, message=line, elapsed_s=elapsed)
+                    )
 
         async with anyio.create_task_group() as group:
             group.start_soon(tell)

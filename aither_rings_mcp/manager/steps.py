@@ -13,6 +13,7 @@ from aither_rings_mcp.domain.errors import (
     RingError,
     to_record,
 )
+from aither_rings_mcp.domain.log_lines import quoted
 from aither_rings_mcp.domain.model import Candidate, Override, Release, RingRecord
 from aither_rings_mcp.domain.naming import ring_tag
 from aither_rings_mcp.domain.rollout import Failure, Kind, Operation, Phase, Signal
@@ -130,7 +131,7 @@ class Steps:
     def _gate_said(self, result: GateResult) -> None:
         self._say(f"gate {result.name}: {result.status} - {result.summary}")
         for line in result.log_tail:
-            self._say(f"  {result.name} | {line}")
+            self._say(quoted(result.name, line))
 
     # -- the switch, and what is observed after it
 
@@ -161,7 +162,8 @@ class Steps:
         except EngineFailure as error:
             op = failed(op, error)
         else:
-            seen = await verify(self._world, self._world.project(op.request.ring), _release(op), self._say)
+            project, fresh = self._world.project(op.request.ring), op.request.kind is not Kind.UP
+            seen = await verify(self._world, project, _release(op), self._say, fresh=fresh)
             op = op.model_copy(update={"verification": seen.model_dump(exclude_none=True)})
             if seen.reason is None:
                 return Signal.OK, op
@@ -243,9 +245,12 @@ class Steps:
         lost = await lost_releases(world, record)
         good = policy.last_good(record, _release(op).id, lost) if record.running else None
         op = op.model_copy(update={"previous": good.release if good else None})
+        crossed = policy.contracts_crossed(record, good.release, _release(op)) if good else ()
+        if not crossed:
+            await self._quieten(ring)
         op = await self._marks.forensics(op, op.previous)
         await self._evidence.collect(op, _release(op).id, op.previous)
-        if good and (crossed := policy.contracts_crossed(record, good.release, _release(op))):
+        if good and crossed:
             why = policy.contract_reason(ring, good.release, crossed)
             op = failed(op, NoRollbackTarget(why, policy.contract_next_step(ring)))
             return Signal.REFUSED, op.model_copy(update={"stays": True})
@@ -260,6 +265,17 @@ class Steps:
         except RingError as error:
             return Signal.ERROR, failed(op, error)
         return Signal.OK, op
+
+    async def _quieten(self, ring: str) -> None:
+        """Stops what goes: an engine that restarts a crash-looping ring all the time answers for none of it, and looks
+        at the evidence would take seconds each.
+        """
+        try:
+            await self._world.compose.stop(self._world.project(ring), self._say)
+        except DockerUnavailable:
+            raise
+        except RingError as error:
+            self._say(f"{ring} is not stopped yet: {error.message}")
 
     async def _restore_verifying(self, op: Operation) -> Moved:
         previous = self._world.releases.load(str(op.previous))

@@ -27,7 +27,7 @@ from aither_rings_mcp.domain.policy import known_ring, runtime_ring, ways_back
 from aither_rings_mcp.domain.rollout import PERCENT, Operation, Phase
 from aither_rings_mcp.manager import outcomes
 from aither_rings_mcp.manager.drift import drift, moved_tags
-from aither_rings_mcp.manager.monitor import settling_until, watched
+from aither_rings_mcp.manager.monitor_views import settling_until, watched
 from aither_rings_mcp.manager.observer import look
 from aither_rings_mcp.manager.operations import Operations, shown
 from aither_rings_mcp.manager.way_back import runnable
@@ -154,7 +154,7 @@ def _after_status(world: World, rings: Sequence[RingStatus]) -> list[NextAction]
                     why=f"{view.name} is being changed" if view.state != "unknown" else "see how far it came",
                 )
             )
-        elif view.kind is RingKind.RUNTIME and view.state == "running":
+        elif view.kind is RingKind.RUNTIME and view.state in {"running", "stuck"}:
             actions.append(NextAction(tool="ring_health", arguments={"ring": view.name}, why="see whether it is well"))
         elif view.state == "candidate":
             actions += [
@@ -277,12 +277,13 @@ def operation(
     world: World, op: Operation, interrupted: bool, include_log: bool, log_cursor: int | None
 ) -> OperationAnswer:
     """One operation as it stands: phases, gates, and its result or error once it has ended."""
-    gate = world.is_gate(op.request.ring)
+    gate, onward = world.is_gate(op.request.ring), world.onward(op.request.ring)
     now = world.clock.now()
     failure = outcomes.failure_of(op)
     result: dict[str, Any] | None = None
     if op.final and failure is None:
-        result = outcomes.answer(op, gate=gate, now=now).model_dump(mode="json", by_alias=True, exclude_none=True)
+        answer = outcomes.answer(op, gate=gate, onward=onward, now=now)
+        result = answer.model_dump(mode="json", by_alias=True, exclude_none=True)
     outcome = outcomes.outcome_of(op, gate=gate)
     log: LogSlice | None = None
     if include_log:
@@ -291,7 +292,7 @@ def operation(
     return OperationAnswer(
         ok=not interrupted and op.phase is not Phase.STUCK and (failure is None or op.phase is Phase.CANCELLED),
         summary=failure.message if failure else outcomes.summary(op, outcome, interrupted),
-        next_actions=() if interrupted else outcomes.next_actions(op, outcome),
+        next_actions=() if interrupted else outcomes.next_actions(op, outcome, onward),
         as_of=now,
         operation_id=op.id,
         kind=op.request.kind,

@@ -72,6 +72,10 @@ class World:
     def is_gate(self, ring: str) -> bool:
         return ring in self.settings.rings and self.settings.rings[ring].kind is RingKind.GATE
 
+    def onward(self, ring: str) -> tuple[str, ...]:
+        """The rings that a path leads to from here."""
+        return tuple(path.target for path in self.settings.paths if path.source == ring)
+
     def services_of(self, release: Release | None) -> tuple[str, ...]:
         """The services of a release; of rings.yaml while a ring has none."""
         return tuple(sorted(release.images)) if release else tuple(self.settings.services)

@@ -140,8 +140,9 @@ class FakeManager:
         broken = self.chain_broken_at
         return self._answer(a.VerifyAnswer, "Chain checked.", ok=broken is None, events=30, broken_at=broken)
 
-    async def doctor(self) -> a.DoctorAnswer:
+    async def doctor(self, depth: str = "full") -> a.DoctorAnswer:
         self._stand()
+        self.asked["doctor"] = {"depth": depth}
         found = tuple(a.Finding(check=check, ok=check not in self.sick, detail="seen") for check in ("engine", "state"))
         return self._answer(a.DoctorAnswer, "Examined.", ok=all(f.ok for f in found), findings=found)
 
@@ -258,7 +259,7 @@ class FakeManager:
     def monitor(self, say: Any) -> Any:
         return self
 
-    async def round(self) -> a.MonitorAnswer:
+    async def once(self) -> a.MonitorAnswer:
         self._stand()
         return self._answer(
             a.MonitorAnswer, "1 rings looked at; all well.", rings=(a.RingWatchView(ring="prod", call="well"),)
@@ -287,11 +288,18 @@ class FakeManager:
         )  # fmt: skip
 
     async def _told(self, operation_id: str, watch: Any) -> None:
-        for phase, percent, message in (
-            (Phase.GATING, 10, "12:00:00 gate lint_clean: passed"),
-            (Phase.SWITCHING, 50, ""),
+        for phase, percent, elapsed, message in (
+            (Phase.BUILDING, 10, 1.0, "12:00:01 -> building"),
+            (Phase.BUILDING, 10, 2.0, "12:00:02   compose | #5 [genesis internal] load build definition"),
+            (Phase.BUILDING, 10, 4.0, "still building"),
+            (Phase.BUILDING, 10, 11.0, "12:00:11   compose | #6 exporting to image"),
+            (Phase.GATING, 10, 13.0, "12:00:13 gate lint_clean: passed"),
+            (Phase.SWITCHING, 50, 14.0, "12:00:14 -> switching"),
+            (Phase.SWITCHING, 50, 15.0, "12:00:15 1/2 healthy, waiting for veil"),
+            (Phase.SWITCHING, 50, 16.0, "12:00:16 hook post_promote: notify"),
         ):
-            await watch(a.Progress(operation_id=operation_id, phase=phase, percent=percent, message=message))
+            told = {"phase": phase, "percent": percent, "elapsed_s": elapsed, "message": message}
+            await watch(a.Progress(operation_id=operation_id, **told))
         if self.ctrl_c:
             raise KeyboardInterrupt
 
@@ -320,7 +328,7 @@ COMMANDS = (
     "promote staging prod --plan p-1 --wait 5", "rollback prod", "rollback prod --tag prod-abc1234 --reason slow",
     "deploy dev", "deploy dev --build --wait 3", "up dev", "up shared", "down prod", "approve p-1", "reject p-1",
     "cancel op-9 --reason mistake", "recover", "recover --wait 3", "unlock prod --reason mended", "monitor --once",
-    "doctor",
+    "doctor", "doctor --quick",
     "operation op-1 --evidence", "operation op-1 --evidence --section logs",
 )  # fmt: skip
 
@@ -494,7 +502,7 @@ def test_following_an_operation_exits_as_its_own_command_would(kind: Kind, outco
     assert run(manager, "operation", "op-1", "--follow", "--json").exit_code == code
     looked_at = run(manager, "operation", "op-1")
     assert looked_at.exit_code == 0
-    assert "%  " not in looked_at.stderr, "looking replays no progress"
+    assert " s  building" not in looked_at.stderr, "looking replays no progress"
 
 
 def test_an_interrupted_operation_is_no_success() -> None:
@@ -595,8 +603,30 @@ def test_the_log_is_shown_whole() -> None:
 
 def test_progress_goes_to_stderr_one_plain_line_each() -> None:
     result = run(FakeManager(), "promote", "staging", "prod", "--json")
-    told = [line for line in result.stderr.splitlines() if "%" in line]
-    assert told == [" 10%  12:00:00 gate lint_clean: passed", " 50%  switching"]
+    assert result.stderr.splitlines()[1:] == [
+        "   1 s  building",
+        "  11 s  building  still building",
+        "  13 s  building  gate lint_clean: passed",
+        "  14 s  switching",
+        "  15 s  switching  1/2 healthy, waiting for veil",
+        "  16 s  switching  hook post_promote: notify",
+    ], "no percentages, and nothing of what builds and containers write"
+
+
+@pytest.mark.parametrize("option", ["-v", "--verbose"])
+def test_verbose_keeps_what_builds_and_containers_write(option: str) -> None:
+    for words in ((option, "deploy", "dev"), ("deploy", "dev", option)):
+        told = run(FakeManager(), *words).stderr
+        assert "   2 s  building  compose | #5 [genesis internal] load build definition\n" in told
+        assert "  11 s  building  compose | #6 exporting to image\n" in told
+
+
+def test_a_quick_doctor_is_asked_for_in_one_word() -> None:
+    manager = FakeManager()
+    run(manager, "doctor", "--quick")
+    assert manager.asked["doctor"] == {"depth": "quick"}
+    run(manager, "doctor")
+    assert manager.asked["doctor"] == {"depth": "full"}
 
 
 def test_tab_completes_rings_from_the_config(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,8 @@ from aither_rings_mcp.domain.model import RingKind
 from aither_rings_mcp.domain.plan import Change
 from aither_rings_mcp.domain.rollout import Kind, Phase
 from aither_rings_mcp.domain.verdict import FailedItem, GateResult, Verdict
-from aither_rings_mcp.entrypoints.cli_render import clean, command_line, show, show_error
+from aither_rings_mcp.entrypoints.cli_page import Column, Page, clean
+from aither_rings_mcp.entrypoints.cli_render import command_line, show, show_error
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 COMMON: dict[str, Any] = {"ok": True, "summary": "Here it is.", "as_of": NOW}
@@ -101,7 +102,7 @@ def test_status_tells_what_is_unusual_about_a_ring(capsys: pytest.CaptureFixture
     )  # fmt: skip
     said = words(a.StatusAnswer(**COMMON, rings=(ring, gate)), capsys)
     for part in (
-        "abc1234 ", "2026-01-02 03:04:05Z", "STUCK: going back failed", "FORCED past its gates: ann: hotfix",
+        "prod-abc1234 ", "2026-01-02 03:04:05Z", "STUCK: going back failed", "FORCED past its gates: ann: hotfix",
         "quarantined r-2", "promote op-1 by ann", "candidate staging-1 (r-3) EXPIRED", "forced by bob",
     ):  # fmt: skip
         assert part in said
@@ -194,6 +195,154 @@ def test_what_a_log_says_does_not_steer_the_terminal(capsys: pytest.CaptureFixtu
 
 def test_notes_and_facts_leave_no_trailing_blanks_and_no_empty_lines(capsys: pytest.CaptureFixture[str]) -> None:
     ring = a.RingStatus(name="prod", kind=RingKind.RUNTIME, state="stuck", stuck="it failed")
-    assert words(a.StatusAnswer(**COMMON, rings=(ring,)), capsys).endswith("prod:\n  STUCK: it failed\n")
+    assert words(a.StatusAnswer(**COMMON, rings=(ring,)), capsys).endswith(
+        "prod:\n  STUCK: it failed\n  once a person has looked: ring-ctl unlock prod --reason TEXT\n"
+    )
     well = a.HealthAnswer(**COMMON, ring="prod", state="down", healthy=0, total=0, monitor=a.MonitorView(armed=False))
     assert words(well, capsys) == "Here it is.\nmonitor  no monitor would take this ring's release back\n"
+
+
+# -- at a terminal's width, and in a pipe
+
+ACTOR = "ann (person via cli)"
+WHY = "not healthy within 20 s: chronicle: /health answered 503; flux: /health answered 503; mind: no container"
+EVENTS = a.HistoryAnswer(
+    **COMMON,
+    events=(
+        a.EventView(seq=1207, at=NOW, ring="prod", event="promote", outcome="rolled_back", from_="r-51f1f3647e91",
+                    to="r-b9903f158925", actor=ACTOR, duration_s=36.3, detail=WHY),
+        a.EventView(seq=1206, at=NOW, ring="staging", event="promote", outcome="candidate_tagged",
+                    to="r-fcc06bd72e04", actor=ACTOR, duration_s=3.2),
+    ),
+)  # fmt: skip
+RING = a.RingStatus(
+    name="staging", kind=RingKind.RUNTIME, state="candidate", tag="staging-7ef380a", commit="7ef380a239697d09cf",
+    release="r-fcc06bd72e04", deployed_at=NOW, rollback_target="staging-aac5bcc", rollback_ready=True,
+    quarantine=(a.QuarantineView(release="r-51f1f3647e91", since=NOW, reason=WHY),),
+    images={"chronicle": f"sha256:{'0123456789abcdef' * 4}"},
+)  # fmt: skip
+SICK = ServiceHealth(
+    name="chronicle", state=ServiceState.RESTARTING, critical=True, http_status=503, latency_ms=1249.4, restarts=12,
+    since=NOW, reason=WHY,
+)  # fmt: skip
+GATE = GateResult(
+    name="smoke_tests", status=Verdict.FAILED, blocking=False, cached=True, duration_ms=61500, summary=WHY,
+    failed_items=(FailedItem(id="GET http://genesis/ready", where="genesis", message=WHY),), fix_hint=WHY,
+)  # fmt: skip
+PLAN = a.PlanAnswer(
+    **COMMON, plan_id="plan-0a1b2c3d", plan_hash="0", expires_at=NOW, source="staging", target="prod",
+    release="r-fcc06bd72e04", gates=("smoke_tests", "manual_approval (optional)"), strategy="recreate",
+    changes=(Change(service="chronicle", from_="aa11aa11aa11", to="bb22bb22bb22", action="recreate"),),
+    blast_radius=a.BlastRadius(services=11, critical=("genesis", "node", "secrets", "veil"), downtime="seconds"),
+    approval=a.ApprovalView(required=True, ways=("ring-ctl approve plan-0a1b2c3d",)), warnings=(WHY,),
+)  # fmt: skip
+OPERATION = a.OperationAnswer(
+    **{**COMMON, "ok": False, "as_of": NOW + timedelta(seconds=41)}, operation_id="op-20260102t030405-0a1b2c",
+    kind=Kind.PROMOTE, ring="prod", status="running", phase=Phase.VERIFYING, percent=75, actor=ACTOR, started_at=NOW,
+    steps=(a.StepView(phase=Phase.RESTORE_VERIFYING, at=NOW, note=WHY),), gates=(GATE,),
+    error=EngineFailure(WHY, WHY).as_dict(), log=a.LogSlice(lines=(f"03:04:05 {WHY}", f"03:04:06   compose | {WHY}")),
+)  # fmt: skip
+ANSWERS = {
+    "history": EVENTS,
+    "status": a.StatusAnswer(**{**COMMON, "summary": WHY}, rings=(RING,)),
+    "health": a.HealthAnswer(**COMMON, ring="prod", state="degraded", healthy=0, total=1, services=(SICK,),
+                             backbone={"postgres": "healthy"}, monitor=a.MonitorView(armed=True, reason=WHY)),
+    "gates": a.GatesAnswer(**COMMON, source="dev", target="staging", release="r-fcc06bd72e04", gates=(GATE,)),
+    "plan": PLAN,
+    "operation": OPERATION,
+    "doctor": a.DoctorAnswer(**COMMON, findings=(a.Finding(check="isolation:prod", ok=False, detail=WHY),)),
+    "monitor": a.MonitorAnswer(
+        **COMMON, alerts=(WHY,),
+        rings=(a.RingWatchView(ring="prod", call="condemned", reason=WHY, unhealthy_for_s=90, rollback_in_s=12,
+                               settling_until=NOW),),
+    ),
+}  # fmt: skip
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rich takes stdout for a terminal of 80 columns."""
+    for name, value in {"FORCE_COLOR": "1", "NO_COLOR": "1", "COLUMNS": "80", "TERM": "xterm"}.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+@pytest.mark.usefixtures("terminal")
+def test_on_80_columns_no_line_is_longer_and_no_word_is_broken(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    said = clean(words(ANSWERS[name], capsys))
+    assert all(len(line) <= 80 and line == line.rstrip() for line in said.splitlines())
+    assert set(WHY.split()) <= set(said.split())
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+def test_in_a_pipe_every_text_is_whole_on_its_line_without_trailing_blanks(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = words(ANSWERS[name], capsys)
+    assert all(line == line.rstrip() for line in said.splitlines())
+    assert WHY in said
+    assert not set(said) & set("─━│┃╭╮"), "no box"
+
+
+@pytest.mark.usefixtures("terminal")
+def test_an_event_on_80_columns_keeps_its_releases_whole_below_its_row(capsys: pytest.CaptureFixture[str]) -> None:
+    assert clean(words(EVENTS, capsys)).splitlines() == [
+        "Here it is.",
+        "seq   at              ring     event    outcome           who  took",
+        "1207  01-02 03:04:05  prod     promote  rolled_back       ann  36.3 s",
+        "    from r-51f1f3647e91  to r-b9903f158925",
+        "    not healthy within 20 s: chronicle: /health answered 503; flux: /health",
+        "    answered 503; mind: no container",
+        "1206  01-02 03:04:05  staging  promote  candidate_tagged  ann  3.2 s",
+        "    to r-fcc06bd72e04",
+    ]
+
+
+def test_an_event_in_a_pipe_is_one_row(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = words(EVENTS, capsys).splitlines()[1:]
+    assert len(rows) == 3
+    assert rows[1].split("  ")[:2] == ["1207", "2026-01-02 03:04:05Z"]
+    assert rows[1].endswith(f"r-51f1f3647e91  r-b9903f158925  {ACTOR}  36.3 s  {WHY}")
+    assert rows[2].endswith(f"r-fcc06bd72e04  {ACTOR}  3.2 s")
+
+
+@pytest.mark.usefixtures("terminal")
+def test_what_fits_stays_in_the_row(capsys: pytest.CaptureFixture[str]) -> None:
+    columns = (Column("a", leaves=1), Column("b", short=str.upper), Column("why", prose=True))
+    Page().table(columns, [("one", "two", "w" * 70), ("three", "four", "short"), ("x" * 60, "y" * 9, None)])
+    assert clean(capsys.readouterr().out).splitlines() == [
+        f"{'a':60}  {'b':9}  why",
+        f"{'one':60}  two",
+        f"    {'w' * 70}",
+        f"{'three':60}  {'four':9}  short",
+        f"{'x' * 60}  {'y' * 9}",
+    ]
+    Page().table(columns, [("x" * 60, "y" * 30, None)])
+    assert clean(capsys.readouterr().out).splitlines() == ["b", "Y" * 30, f"    a {'x' * 60}"]
+
+
+def test_an_operation_says_how_long_it_has_been_at_it_and_no_percentage(capsys: pytest.CaptureFixture[str]) -> None:
+    said = words(OPERATION, capsys)
+    assert "running (verifying), 41 s" in said
+    assert "%" not in said
+
+
+@pytest.mark.usefixtures("terminal")
+def test_a_command_to_type_is_in_one_piece(capsys: pytest.CaptureFixture[str]) -> None:
+    action = a.NextAction(
+        tool="ring_evidence", arguments={"operation_id": "op-20260102t030405-0a1b2c", "section": "config_diff"},
+        why="read how its config differs",
+    )  # fmt: skip
+    show(a.CancelAnswer(**COMMON, operation_id="op-1", status="x", next_actions=(action,)), as_json=False)
+    assert clean(capsys.readouterr().out).splitlines()[1:] == [
+        "Next: ring-ctl operation op-20260102t030405-0a1b2c --section config_diff --evidence",
+        "      read how its config differs",
+    ]
+
+
+@pytest.mark.usefixtures("terminal")
+def test_an_error_is_wrapped_between_words(capsys: pytest.CaptureFixture[str]) -> None:
+    show_error(EngineFailure(WHY, WHY, log_tail=[WHY]), as_json=False)
+    said = clean(capsys.readouterr().err).splitlines()
+    assert max(map(len, said)) <= 80
+    assert set(WHY.split()) <= set(" ".join(said).split())

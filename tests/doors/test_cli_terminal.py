@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
@@ -82,6 +83,26 @@ def test_a_terminal_keeps_the_gates_on_screen_and_restores_its_cursor() -> None:
     _, seen = on_a_terminal("promote", "staging", "prod")
     assert "gate lint_clean: passed" in seen
     assert seen.rfind("\x1b[?25h") > seen.rfind("\x1b[?25l") >= 0
+
+
+def kept(seen: str) -> list[str]:
+    """What stays on the terminal: the lines that it was sent, without those that were overwritten."""
+    lines = [line.rpartition("\x1b[2K")[2] for line in seen.replace("\r\n", "\n").split("\n")]
+    return [re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]|\r", "", line) for line in lines]
+
+
+def test_builds_only_pass_by_on_a_terminal_unless_it_is_verbose() -> None:
+    _, seen = on_a_terminal("promote", "staging", "prod", NO_COLOR="1")
+    assert "compose | #6 exporting to image" in seen
+    assert not any("compose |" in line for line in kept(seen))
+    _, seen = on_a_terminal("promote", "staging", "prod", "-v", NO_COLOR="1")
+    assert any("compose | #6 exporting to image" in line for line in kept(seen))
+
+
+def test_no_line_is_wider_than_the_terminal() -> None:
+    for words in ("promote staging prod", "status", "history", "plan staging prod", "monitor --once", "--help"):
+        _, seen = on_a_terminal(*words.split(), NO_COLOR="1", COLUMNS="80")
+        assert max(map(len, kept(seen))) <= 80, words
 
 
 def test_a_pipe_gets_no_escape_sequence() -> None:

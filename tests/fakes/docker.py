@@ -160,6 +160,11 @@ class FakeCompose:
             if container.status in {"created", "exited"}:
                 machine.start(container)
 
+    async def stop(self, project: str, on_line: OnLine) -> None:
+        for container in self._machine.of(project):
+            if container.status in {"running", "restarting"}:
+                self._machine.stop(container)
+
     async def down(self, project: str, on_line: OnLine, *, volumes: bool = False) -> None:
         for container in self._machine.of(project):
             on_line(f"{container.service} stopping")

@@ -21,6 +21,7 @@ from aither_rings_mcp.adapters.operation_log import OperationLogFiles
 from aither_rings_mcp.adapters.plan_files import PlanFiles
 from aither_rings_mcp.adapters.release_files import ReleaseFiles
 from aither_rings_mcp.adapters.state_file import StateFile
+from aither_rings_mcp.domain.answers import MonitorAnswer
 from aither_rings_mcp.domain.errors import DockerUnavailable
 from aither_rings_mcp.domain.model import Actor, Event, RingRecord, Value
 from aither_rings_mcp.domain.rollout import Operation
@@ -34,7 +35,7 @@ from aither_rings_mcp.manager.world import World
 from aither_rings_mcp.ports import Claim, Finding, GateContext
 from fakes.clock import FakeClock
 from fakes.docker import FakeCompose, FakeEngine, FakeHealer, FakePins, FakeProber
-from fakes.machine import Fault, Machine
+from fakes.machine import Fault, Machine, image_id
 from fakes.power import Power, PoweredDisk, is_power_cut
 
 T = TypeVar("T")
@@ -160,7 +161,7 @@ class Shop:
             self.close()
         self.clock, self.hands, self.power = self.machine.clock, Hands(), Power(cut_at)
         self.machine.power = self.power
-        self.alarm = Calls()
+        self.alarm, self.said = Calls(), list[str]()
         self._disk = disk = PoweredDisk(self.power, names_survive)
         state_dir = self.folder / "state"
         self.world = World(
@@ -249,6 +250,22 @@ class Shop:
     async def rollback(self, **other: Any) -> Any:
         self.clock.seconds += 10
         return await self.manager.rollback("prod", ANN, **other)
+
+    async def patrol(self, seconds: float, pace: float = 15.0) -> MonitorAnswer | None:
+        """A monitor's rounds for so long, each by a new one: whatever counts has to be on disk. The last round's
+        answer.
+        """
+        seen: MonitorAnswer | None = None
+        for _ in range(round(seconds / pace)):
+            self.clock.seconds += pace
+            seen = await self.manager.monitor(self.said.append).round()
+            await self.work()
+        return seen
+
+    def turn(self, source: str, fault: Fault) -> None:
+        """What is built from `source`, and was well until now, has this fault from now on."""
+        for service in self.settings.services:
+            self.machine.images[image_id(service, source)] = fault
 
     async def ship(self, source: str, fault: Fault | None = None) -> Any:
         """Through all rings."""

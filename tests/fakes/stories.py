@@ -10,7 +10,7 @@ from typing import Any
 from aither_rings_mcp.domain.model import Override
 from aither_rings_mcp.domain.settings import Settings
 from fakes.checks import images_running
-from fakes.machine import Fault, image_id
+from fakes.machine import Fault
 from fakes.shop import ANN, EVE, Shop, Snapshot, settings
 
 DEV = frozenset({"shop-dev"})
@@ -68,8 +68,20 @@ def two_in_prod(turned: Fault | None = None) -> Callable[[Shop], Awaitable[Any]]
         await shop.ship("v1")
         await shop.ship("v2")
         if turned:
-            for service in shop.settings.services:
-                shop.machine.images[image_id(service, "v1")] = turned
+            shop.turn("v1", turned)
+
+    return before
+
+
+def gone_bad(*also: str) -> Callable[[Shop], Awaitable[Any]]:
+    """v2 went bad in prod while it settled; the monitor has counted for nearly as long as it has to."""
+
+    async def before(shop: Shop) -> None:
+        await two_in_prod()(shop)
+        await shop.manager.up("shared", ANN)
+        for source in ("v2", *also):
+            shop.turn(source, Fault("never-healthy"))
+        await shop.patrol(90)
 
     return before
 
@@ -175,7 +187,17 @@ LIFECYCLE = (
     Story("down", two_in_prod(), lambda shop: shop.down(), "done"),
     Story("up", prod_down, lambda shop: shop.up(), "done"),
 )
-STORIES = (*PROMOTIONS, *ROLLBACKS, *DEPLOYS, *LIFECYCLE)
+WATCHED = (
+    Story("the monitor takes a release back", gone_bad(), lambda shop: shop.patrol(45), "done"),
+    Story(
+        "the monitor takes back to one that turned bad",
+        gone_bad("v1"),
+        lambda shop: shop.patrol(45),
+        "stuck",
+        like="roll back to one that turned bad",
+    ),
+)
+STORIES = (*PROMOTIONS, *ROLLBACKS, *DEPLOYS, *LIFECYCLE, *WATCHED)
 
 
 def end_of(shop: Shop) -> dict[str, Any]:

@@ -290,6 +290,10 @@ async def test_an_approval_is_spent_by_the_promotion_that_it_let_through(shop: S
     assert (asked.ok, asked.outcome) == (False, "approval_required")
     plan_id = shop.operations()[0].approval_plan
     assert plan_id
+    assert asked.approval
+    assert asked.approval.ways == (f"ring-ctl approve {plan_id}", f"ring-ctl reject {plan_id}")
+    (onward,) = asked.next_actions
+    assert (onward.tool, onward.arguments["plan_id"]) == ("ring_promote", plan_id)
     await shop.manager.answer_plan(plan_id, True, EVE)
     assert (await shop.promote(plan_id=plan_id)).outcome == "promoted"
     plan = shop.world.plans.load(plan_id)

@@ -20,25 +20,19 @@ BACKBONE = "shop-shared"
 
 
 class Patrol:
-    """A monitor whose rounds a test makes, `pace` seconds apart."""
+    """A monitor whose rounds a test makes, and what came of them."""
 
     def __init__(self, shop: Shop) -> None:
         self.shop = shop
-        self.said: list[str] = []
 
     @property
     def monitor(self) -> Monitor:
-        """A new one each time: whatever counts has to be on disk."""
-        return self.shop.manager.monitor(self.said.append)
+        return self.shop.manager.monitor(self.shop.said.append)
 
-    async def watch(self, seconds: float, pace: float = 15.0) -> dict[str, Call]:
+    async def watch(self, seconds: float) -> dict[str, Call]:
         """Rounds for so long, and the work that they start; the last round's calls."""
-        calls: dict[str, Call] = {}
-        for _ in range(round(seconds / pace)):
-            self.shop.clock.seconds += pace
-            calls = {ring.ring: ring.call for ring in (await self.monitor.round()).rings}
-            await self.shop.work()
-        return calls
+        seen = await self.shop.patrol(seconds)
+        return {ring.ring: ring.call for ring in seen.rings} if seen else {}
 
     def alerts(self) -> list[tuple[str, str]]:
         events, _ = self.shop.world.history.read(1000)
@@ -58,11 +52,6 @@ async def patrol(shop: Shop) -> Patrol:
     return Patrol(shop)
 
 
-def turn(shop: Shop, source: str, fault: Fault) -> None:
-    for service in shop.settings.services:
-        shop.machine.images[image_id(service, source)] = fault
-
-
 def runs(source: str) -> dict[str, str]:
     return {service: image_id(service, source) for service in ("api", "web")}
 
@@ -72,7 +61,7 @@ async def test_what_goes_bad_while_it_settles_is_taken_back_once_and_quarantined
     shop = patrol.shop
     assert await patrol.watch(30) == {"dev": Call.WELL, "prod": Call.WELL}
     bad = shop.record().release
-    turn(shop, "v2", SICK)
+    shop.turn("v2", SICK)
     assert (await patrol.watch(90))["prod"] is Call.SUSPECT
     assert patrol.rollbacks() == []
     await patrol.watch(45)
@@ -91,10 +80,10 @@ async def test_what_goes_bad_while_it_settles_is_taken_back_once_and_quarantined
 async def test_what_came_by_going_back_is_never_taken_back_itself(patrol: Patrol) -> None:
     shop = patrol.shop
     await shop.ship("v3")
-    turn(shop, "v3", SICK)
+    shop.turn("v3", SICK)
     await patrol.watch(135)
     assert images_running(shop) == runs("v2")
-    turn(shop, "v2", SICK)
+    shop.turn("v2", SICK)
     await patrol.watch(150)
     assert images_running(shop) == runs("v2")
     assert "came by going back" in str(shop.record().stuck)
@@ -108,8 +97,8 @@ async def test_what_came_by_going_back_is_never_taken_back_itself(patrol: Patrol
 @pytest.mark.promise(7)
 async def test_a_restore_to_a_release_that_is_broken_too_ends_stuck_and_is_not_tried_again(patrol: Patrol) -> None:
     shop = patrol.shop
-    turn(shop, "v1", SICK)
-    turn(shop, "v2", SICK)
+    shop.turn("v1", SICK)
+    shop.turn("v2", SICK)
     await patrol.watch(300)
     assert patrol.rollbacks() == ["stuck"]
     assert shop.record().stuck
@@ -121,12 +110,12 @@ async def test_a_restore_to_a_release_that_is_broken_too_ends_stuck_and_is_not_t
 @pytest.mark.promise(7)
 async def test_a_release_that_a_person_forced_back_is_not_taken_back_a_second_time(patrol: Patrol) -> None:
     shop = patrol.shop
-    turn(shop, "v2", SICK)
+    shop.turn("v2", SICK)
     await patrol.watch(135)
-    turn(shop, "v2", Fault())
+    shop.turn("v2", Fault())
     await shop.promote(override=Override(by="ann", reason="it was the database"))
     assert images_running(shop) == runs("v2")
-    turn(shop, "v2", SICK)
+    shop.turn("v2", SICK)
     await patrol.watch(150)
     assert "taken back before" in str(shop.record().stuck)
     assert patrol.rollbacks() == ["rolled_back"]
@@ -136,18 +125,18 @@ async def test_a_release_that_a_person_forced_back_is_not_taken_back_a_second_ti
 async def test_once_it_has_settled_ill_health_is_told_and_nothing_is_rolled_back(patrol: Patrol) -> None:
     shop = patrol.shop
     await patrol.watch(330)
-    turn(shop, "v2", SICK)
+    shop.turn("v2", SICK)
     assert (await patrol.watch(150))["prod"] is Call.CONDEMNED
     assert patrol.rollbacks() == []
     assert patrol.alerts() == [("prod", "unhealthy")]
-    turn(shop, "v2", Fault())
+    shop.turn("v2", Fault())
     await patrol.watch(60)
     assert patrol.alerts() == [("prod", "unhealthy"), ("prod", "unhealthy_over")]
 
 
 async def test_trouble_that_began_before_the_release_had_settled_counts_to_its_end(patrol: Patrol) -> None:
     await patrol.watch(270)
-    turn(patrol.shop, "v2", SICK)
+    patrol.shop.turn("v2", SICK)
     await patrol.watch(150)
     assert patrol.rollbacks() == ["rolled_back"]
 
@@ -157,16 +146,30 @@ async def test_a_backbone_that_is_not_well_holds_the_rollback_and_is_told_by_nam
     shop = patrol.shop
     (redis,) = shop.machine.of(BACKBONE)
     redis.status = "exited"
-    turn(shop, "v2", SICK)
+    shop.turn("v2", SICK)
     assert (await patrol.watch(180))["prod"] is Call.HELD
     assert patrol.rollbacks() == []
     assert patrol.alerts() == [("shared", "backbone"), ("prod", "held")]
     told, _ = shop.world.history.read(10)
     assert "redis" in str(told[1].detail)
     redis.status = "running"
-    turn(shop, "v2", Fault())
+    shop.turn("v2", Fault())
     assert (await patrol.watch(60))["prod"] is Call.WELL
     assert patrol.alerts()[2:] == [("shared", "backbone_over"), ("prod", "held_over")]
+    assert patrol.rollbacks() == []
+
+
+@pytest.mark.promise(10)
+async def test_a_probe_of_the_backbone_knows_before_docker_does(patrol: Patrol) -> None:
+    shop = patrol.shop
+    redis = {"redis": {"tcp": True, "port": 6379}}
+    shop.settings = settings(backbone={"project": BACKBONE, "compose": ["s.yml"], "probes": redis})
+    shop.boot()
+    (container,) = shop.machine.of(BACKBONE)
+    shop.machine.images[container.spec.image] = Fault("never-healthy", frozenset({BACKBONE}))
+    shop.turn("v2", SICK)
+    assert (await patrol.watch(180))["prod"] is Call.HELD
+    assert container.status == "running"
     assert patrol.rollbacks() == []
 
 
@@ -174,7 +177,7 @@ async def test_a_backbone_that_is_not_well_holds_the_rollback_and_is_told_by_nam
 async def test_rings_that_go_bad_together_have_the_same_trouble(patrol: Patrol) -> None:
     shop = patrol.shop
     await patrol.watch(30)
-    turn(shop, "v2", Fault("never-healthy", frozenset({"shop-prod", "shop-dev"})))
+    shop.turn("v2", Fault("never-healthy", frozenset({"shop-prod", "shop-dev"})))
     assert await patrol.watch(150) == {"dev": Call.HELD, "prod": Call.HELD}
     assert patrol.rollbacks() == []
 
@@ -184,8 +187,7 @@ async def test_a_dev_that_was_ill_before_is_no_excuse_for_prod(patrol: Patrol) -
     shop = patrol.shop
     await shop.deploy("v3", Fault("never-healthy", frozenset({"shop-dev"})))
     await patrol.watch(150)
-    await patrol.watch(0)
-    turn(shop, "v2", SICK)
+    shop.turn("v2", SICK)
     await patrol.watch(135)
     assert patrol.rollbacks() == ["rolled_back"]
 
@@ -212,7 +214,7 @@ async def test_drift_is_told_and_never_put_right_in_silence(patrol: Patrol) -> N
     status = await shop.manager.status("prod")
     assert not status.ok
     assert "does not run" in str(status.rings[0].drift)
-    turn(shop, "v1", SICK)
+    shop.turn("v1", SICK)
     assert (await patrol.watch(150))["prod"] is Call.HELD
     assert patrol.rollbacks() == []
 
@@ -223,7 +225,7 @@ async def test_a_tag_that_somebody_moved_is_told_and_excuses_nothing(patrol: Pat
     await patrol.watch(15)
     assert patrol.alerts() == [("prod", "tags")]
     assert "shop-api:prod-latest" in str((await shop.manager.status("prod")).rings[0].drift)
-    turn(shop, "v2", SICK)
+    shop.turn("v2", SICK)
     await patrol.watch(135)
     assert patrol.rollbacks() == ["rolled_back"]
     assert ("prod", "tags_over") in patrol.alerts()
@@ -301,7 +303,7 @@ async def test_health_says_what_the_monitor_makes_of_it_and_when_it_will_act(pat
     claim = shop.world.claims.take(MONITOR_CLAIM, "monitor")
     assert claim
     await patrol.watch(15)
-    turn(shop, "v2", SICK)
+    shop.turn("v2", SICK)
     await patrol.watch(45)
     seen = (await shop.manager.health("prod")).monitor
     assert (seen.unhealthy_for_s, seen.rollback_in_s) == (30, 60)
@@ -311,8 +313,8 @@ async def test_health_says_what_the_monitor_makes_of_it_and_when_it_will_act(pat
 
 async def test_a_person_unlocks_what_is_stuck_and_says_why(patrol: Patrol) -> None:
     shop = patrol.shop
-    turn(shop, "v1", SICK)
-    turn(shop, "v2", SICK)
+    shop.turn("v1", SICK)
+    shop.turn("v2", SICK)
     await patrol.watch(300)
     answer = await shop.manager.unlock("prod", ANN, "mended by hand")
     assert answer.lifted
@@ -335,7 +337,7 @@ async def test_nothing_automatic_goes_back_across_a_contract(patrol: Patrol) -> 
     shop.settings = contracting()
     shop.boot()
     await shop.ship("v3")
-    turn(shop, "v3", SICK)
+    shop.turn("v3", SICK)
     await patrol.watch(150)
     assert images_running(shop) == runs("v3")
     assert "schema: contract" in str(shop.record().stuck)
@@ -355,6 +357,8 @@ async def test_a_contract_that_never_gets_healthy_stays_and_calls_a_person(patro
     shop.boot()
     answer = await shop.ship("v3", SICK)
     assert answer.outcome == "stuck"
+    assert "`ring-ctl unlock prod --reason TEXT`" in answer.summary
+    assert [action.tool for action in answer.next_actions] == ["ring_health", "ring_evidence"]
     assert images_running(shop) == runs("v3")
     assert shop.record().deployments[0].proven_at is None
     assert [event.outcome for event in shop.alarm.events] == ["stuck"]

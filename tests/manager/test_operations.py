@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -36,6 +37,29 @@ async def interrupted_in(shop: Shop, phase: Phase, asked: Any) -> Operation:
     (left,) = [op for op in shop.operations() if not op.final]
     assert left.phase is phase
     return left
+
+
+# -- many at once
+
+
+@pytest.mark.promise(6, 17)
+async def test_of_fifty_promotions_one_runs_and_the_others_are_told_by_whom_since_when_and_how_to_watch(
+    busy_shop: Shop,
+) -> None:
+    busy_shop.hands.held = True
+    asked = [busy_shop.manager.promote("staging", "prod", BOT, wait_s=0) for _ in range(50)]
+    answers = await asyncio.gather(*asked, return_exceptions=True)
+    (won,) = [answer for answer in answers if not isinstance(answer, BaseException)]
+    busy = [answer for answer in answers if isinstance(answer, RingBusy)]
+    assert len(busy) == 49
+    for refused in busy:
+        told = refused.details
+        assert (told["operation_id"], told["owner"], told["phase"]) == (won.operation_id, str(BOT), Phase.ACCEPTED)
+        assert told["since"]
+        assert f"ring-ctl operation {won.operation_id} --follow" in refused.next_step
+    await busy_shop.work()
+    assert len(busy_shop.operations()) == len({op.id for op in busy_shop.operations()})
+    at_rest(busy_shop)
 
 
 # -- the same request again

@@ -137,7 +137,9 @@ async def test_a_promotion_that_would_leave_no_way_back_is_refused_before_anythi
 
 async def test_a_stuck_ring_is_left_to_a_person(busy_shop: Shop) -> None:
     ring("prod", stuck="op-1: it would not start")(busy_shop)
-    await refused(busy_shop, busy_shop.promote(), RingStuck, "prod is stuck: op-1: it would not start")
+    error = await refused(busy_shop, busy_shop.promote(), RingStuck, "prod is stuck: op-1: it would not start")
+    assert "ring-ctl operation op-1 --evidence" in error.next_step
+    assert error.next_step.endswith("then lift it with `ring-ctl unlock prod --reason TEXT`.")
 
 
 @pytest.mark.promise(8)
@@ -196,10 +198,21 @@ async def test_a_plan_that_nobody_made_is_refused(busy_shop: Shop, plan_id: str)
 async def test_nobody_approves_their_own_request(busy_shop: Shop) -> None:
     plan = await busy_shop.manager.plan("staging", "prod", BOT)
     asked = busy_shop.manager.answer_plan(plan.plan_id, True, BOT)
-    await refused(busy_shop, asked, Forbidden, "cannot answer it")
+    error = await refused(busy_shop, asked, Forbidden, "cannot answer it: nobody approves their own request")
+    assert "another account" in error.next_step
+    assert "--force" not in error.next_step, "no agent is told how to go past the gates"
     await busy_shop.manager.answer_plan(plan.plan_id, True, EVE)
     again = busy_shop.manager.answer_plan(plan.plan_id, False, ANN)
     await refused(busy_shop, again, InvalidArguments, "answered already")
+
+
+@pytest.mark.promise(13)
+async def test_a_person_who_is_alone_is_told_the_ways_round_their_own_approval(busy_shop: Shop) -> None:
+    plan = await busy_shop.manager.plan("staging", "prod", ANN)
+    asked = busy_shop.manager.answer_plan(plan.plan_id, True, ANN)
+    error = await refused(busy_shop, asked, Forbidden, "nobody approves their own request")
+    assert f"somebody else run `ring-ctl approve {plan.plan_id}`" in error.next_step
+    assert "`ring-ctl promote staging prod --force --reason TEXT`" in error.next_step
 
 
 # -- rollbacks
