@@ -316,6 +316,26 @@ class UnlockAnswer(Answer):
     lifted: tuple[str, ...] = ()
 
 
+class ScenarioView(Value):
+    """One thing that a drill did. Seconds count from the trouble: the switch to a bad release, an exit, a kill."""
+
+    name: str
+    expected: str
+    ended: str
+    held: bool
+    detected_s: float | None = None
+    recovered_s: float | None = None
+    faults: tuple[str, ...] = ()
+
+
+class DrillAnswer(Answer):
+    """`left` is what the drill made and could not remove."""
+
+    scenarios: tuple[ScenarioView, ...]
+    took_s: float
+    left: tuple[str, ...] = ()
+
+
 class CancelAnswer(Answer):
     operation_id: str
     status: str
