@@ -235,30 +235,38 @@ class Monitor:
     async def _restore(self, ring: str, record: RingRecord, why: str) -> None:
         """One automatic restore for each release, and none from what came by going back: then a person is called."""
         if record.returned:
-            return await self._stick(ring, f"{record.release} came by going back, and is bad too: {why}")
+            return await self._stick(ring, record, f"{record.release} came by going back, and is bad too: {why}")
         if record.release in record.taken_back:
-            return await self._stick(ring, f"{record.release} was taken back before, and is bad again: {why}")
+            return await self._stick(ring, record, f"{record.release} was taken back before, and is bad again: {why}")
         try:
             choice = policy.rollback_choice(record, ring, lost=await lost_releases(self._world, record))
             policy.check_crosses_nothing(record, ring, choice.release, MONITOR)
             request = Request(kind=Kind.ROLLBACK, ring=ring, release=choice.release, reason=why)
             op = self._started(request, f"restore {ring} {record.release} {record.deployed_at}")
         except NoRollbackTarget as error:
-            return await self._stick(ring, f"{why}; {error.message}")
+            return await self._stick(ring, record, f"{why}; {error.message}")
         except RingBusy as error:
             return self._say(f"{ring}: {error.message}; looking again")
         # It may be the one of a round before, which came to nothing: a second one is a person's to start.
         if op.final and op.phase is not Phase.DONE:
-            return await self._stick(ring, f"{why}; {op.id} could not take it back")
+            return await self._stick(ring, record, f"{why}; {op.id} could not take it back")
         self._say(f"{ring}: {why}; {op.id} takes it back to {choice.release}")
         return None
 
-    async def _stick(self, ring: str, why: str) -> None:
-        """Nothing automatic happens to this ring any more."""
-        with self._world.claims.state_lock():
-            state = self._world.state.load()
-            record = state.ring(ring).model_copy(update={"stuck": f"monitor: {why}"})
-            self._world.state.save(state.with_ring(ring, record))
+    async def _stick(self, ring: str, record: RingRecord, why: str) -> None:
+        """Nothing automatic happens to this ring any more, unless somebody changes it right now."""
+        claim = self._world.claims.take(ring, "monitor")
+        if claim is None:
+            return
+        try:
+            with self._world.claims.state_lock():
+                state = self._world.state.load()
+                now = state.ring(ring)
+                if (now.release, now.deployed_at) != (record.release, record.deployed_at):
+                    return  # another release came since the look
+                self._world.state.save(state.with_ring(ring, now.model_copy(update={"stuck": f"monitor: {why}"})))
+        finally:
+            claim.release()
         await self._alerts.call(ring, "stuck", why)
 
     # -- telling
