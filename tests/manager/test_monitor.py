@@ -193,6 +193,18 @@ async def test_a_dev_that_was_ill_before_is_no_excuse_for_prod(patrol: Patrol) -
 
 
 @pytest.mark.promise(10)
+async def test_nor_is_a_dev_that_went_bad_a_minute_before(patrol: Patrol) -> None:
+    shop = patrol.shop
+    await shop.deploy("v3")
+    await patrol.watch(15)
+    shop.turn("v3", Fault("never-healthy", frozenset({"shop-dev"})))
+    await patrol.watch(60)
+    shop.turn("v2", SICK)
+    await patrol.watch(135)
+    assert patrol.rollbacks() == ["rolled_back"]
+
+
+@pytest.mark.promise(10)
 async def test_an_engine_that_is_away_is_no_reason_to_roll_back(patrol: Patrol) -> None:
     shop = patrol.shop
     await patrol.watch(15)
