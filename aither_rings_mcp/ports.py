@@ -110,9 +110,9 @@ class Healer(Protocol):
 
 
 class Alarm(Protocol):
-    """Calls a person. Never raises: who cannot be reached must not stand in the way."""
+    """Calls a person. Never raises: who cannot be reached must not stand in the way. Returns what went wrong."""
 
-    async def call(self, event: Event) -> None: ...
+    async def call(self, event: Event) -> str | None: ...
 
 
 class MonitorMemory(Protocol):

@@ -19,9 +19,9 @@ class CommandAlarm:
         self._root = root
         self._log = log
 
-    async def call(self, event: Event) -> None:
+    async def call(self, event: Event) -> str | None:
         if not self._alerts.command:
-            return
+            return None
         told = {
             "ring": event.ring,
             "event": event.event,
@@ -29,11 +29,13 @@ class CommandAlarm:
             "reason": event.detail or event.reason,
             "at": event.at.isoformat(),
         }
-        # A command that cannot be run, or takes too long, says so in the log: nobody waits for it.
-        await self._commands.run(
+        done = await self._commands.run(
             self._alerts.command,
             cwd=self._root,
             env={"RINGS_ALERT": json.dumps(told)},
             limit=self._alerts.limit,
             log=self._log,
         )
+        if done.timed_out:
+            return f"alerts.command did not end within {self._alerts.limit:g} s; see {self._log}"
+        return f"alerts.command ended with exit code {done.code}; see {self._log}" if done.code else None

@@ -133,6 +133,8 @@ class Request(Value):
     plan_id: str | None = None
     tag: str | None = None
     release: str | None = None
+    #: The release that is to go; where another one came meanwhile, nothing happens.
+    leaving: str | None = None
     build: bool = True
     reason: str | None = None
     override: Override | None = None

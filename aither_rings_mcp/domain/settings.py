@@ -115,6 +115,9 @@ class Backbone(Value):
         default_factory=dict,
         description="how to ask backbone services whether they are well; without, Docker's healthcheck answers, later",
     )
+    one_shot: tuple[Name, ...] = Field(
+        default=(), description="services that run to their end with exit code 0 and stay stopped, as a set-up does"
+    )
     healer: str | None = Field(
         default=None, description="the backbone service that restarts unhealthy containers; paused during a rollout"
     )

@@ -6,13 +6,15 @@ from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from itertools import pairwise
 
-from pydantic import Field
+from pydantic import AwareDatetime, Field
 
 from aither_rings_mcp.domain.model import Value
 from aither_rings_mcp.domain.settings import RollbackRule
 
 #: Looks kept of a trouble that goes on and on. Its first ones say since when.
 _KEPT = 200
+#: So long a monitor may be away, restarted or busy, before its looks no longer belong together.
+_GAP_S = 60.0
 
 
 class Sample(Value):
@@ -22,12 +24,14 @@ class Sample(Value):
     #: how many critical services the ring has, and which of them are not well
     critical: int = 0
     unhealthy: tuple[str, ...] = ()
-    #: critical services whose container exited, restarts, or is not there
+    #: critical services whose container exited or restarts
     dead: tuple[str, ...] = ()
     #: critical service -> how often Docker has restarted it
     restarts: Mapping[str, int] = Field(default_factory=dict)
     #: why nobody can tell whether the release is at fault: the engine, the backbone, the other ring
     excuse: str | None = None
+    #: nothing could be seen of the ring itself
+    blind: bool = False
 
 
 class Call(StrEnum):
@@ -59,12 +63,18 @@ class RingWatch(Value):
     samples: tuple[Sample, ...] = ()
 
     def seen(self, release: str, sample: Sample, rule: RollbackRule) -> RingWatch:
-        """With one more look. Another release starts afresh; while all is well only the latest look is kept."""
-        samples = (*(self.samples if self.release == release else ()), sample)
+        """With one more look. Another release starts afresh, and so does a ring that nobody looked at for a while:
+        what happened meanwhile, or how the clock was set, counts against nobody. While all is well only the latest look
+        is kept.
+        """
+        before = self.samples if self.release == release else ()
+        if before and not 0 <= sample.at - before[-1].at <= max(_GAP_S, 4 * rule.poll):
+            before = ()
+        samples = (*before, sample)
         if judge(samples, rule).call is Call.WELL:
             samples = samples[-1:]
         elif len(samples) > _KEPT:
-            samples = (*samples[:2], *samples[-_KEPT + 2 :])
+            samples = _thinned(samples)
         return RingWatch(release=release, samples=samples)
 
     def excused(self, why: str) -> RingWatch:
@@ -75,17 +85,36 @@ class RingWatch(Value):
 
     def onset(self, rule: RollbackRule) -> float | None:
         """When a ring that was seen well went bad; None for one that is well, or was bad from the first look on."""
-        troubled = [a or b for a, b in zip(_unwell(self.samples, rule), _dead(self.samples), strict=True)]
-        since = _since(troubled, self.samples, rule)
+        seen = [sample for sample in self.samples if not sample.blind]
+        if not seen:
+            return None
+        troubled = [a or b for a, b in zip(_unwell(seen, rule), _dead(seen), strict=True)]
+        since = _since(troubled, seen, rule)
         return since if since is not None and not troubled[0] else None
+
+
+class Told(Value):
+    """An alert. `written`: the history has it; `over`: it is the end that is to be told."""
+
+    said: str
+    since: AwareDatetime
+    over: bool = False
+    written: bool = False
 
 
 class Memory(Value):
     """What the monitor keeps across its own restarts: its looks at each ring, and what people were told last."""
 
     watches: Mapping[str, RingWatch] = Field(default_factory=dict)
-    #: topic -> what was told of it and is not over
-    told: Mapping[str, str] = Field(default_factory=dict)
+    #: `ring topic` -> what was told of it and is not over
+    told: Mapping[str, Told] = Field(default_factory=dict)
+
+
+def _thinned(samples: Sequence[Sample]) -> tuple[Sample, ...]:
+    """The first two, the last with an excuse of those that go, and the latest."""
+    head, going, latest = samples[:2], samples[2 : -_KEPT + 3], samples[-_KEPT + 3 :]
+    excused = [sample for sample in going if sample.excuse is not None]
+    return (*head, *excused[-1:], *latest)
 
 
 def judge(samples: Sequence[Sample], rule: RollbackRule) -> Judgement:
@@ -99,7 +128,9 @@ def judge(samples: Sequence[Sample], rule: RollbackRule) -> Judgement:
     if not samples:
         return Judgement(call=Call.WELL)
     latest = samples[-1]
-    told = _trouble(samples, rule)
+    told = _trouble([sample for sample in samples if not sample.blind], rule)
+    if latest.blind:
+        return Judgement(call=Call.HELD, reason=latest.excuse, since=told.since if told else None)
     if latest.excuse is not None:
         return told.model_copy(update={"call": Call.HELD, "reason": latest.excuse}) if told else _WELL
     # what counts begins after the last look that has an excuse
@@ -116,6 +147,8 @@ _WELL = Judgement(call=Call.WELL)
 
 def _trouble(samples: Sequence[Sample], rule: RollbackRule) -> Judgement | None:
     """The clock that runs out first, excuses aside; None when none runs."""
+    if not samples:
+        return None
     latest = samples[-1]
     unwell, dead = _unwell(samples, rule), _dead(samples)
     clocks: list[Judgement] = []

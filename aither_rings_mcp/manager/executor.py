@@ -14,7 +14,7 @@ from typing import TypeVar
 import anyio
 
 from aither_rings_mcp.domain import policy
-from aither_rings_mcp.domain.errors import RingError
+from aither_rings_mcp.domain.errors import EngineFailure, RingError
 from aither_rings_mcp.domain.model import Event
 from aither_rings_mcp.domain.rollout import BEFORE_EFFECT, FINAL, Kind, Operation, Phase, Signal, Step, advance
 from aither_rings_mcp.manager.outcomes import outcome_of
@@ -48,8 +48,6 @@ class Executor:
             except RingError as error:
                 self._say(f"{error.message}; {op.phase} is left for `ring-ctl recover`")
                 break
-        if op.phase in {Phase.STUCK, Phase.ROLLED_BACK} or (op.final and op.actor.kind == "monitor"):
-            await self._world.alarm.call(self._event(op))
         return op
 
     async def _onward(self, op: Operation) -> Operation:
@@ -78,7 +76,10 @@ class Executor:
     async def _effect(self, op: Operation) -> Moved:
         """What the phase comes to. Until something that runs is touched, whatever goes wrong ends the operation."""
         if op.phase not in BEFORE_EFFECT:
-            await self._world.healer.suspend()
+            try:
+                await self._world.healer.suspend()
+            except EngineFailure as error:  # a healer that cannot be paused must not stand in the way of going back
+                self._say(f"the healer goes on: {error.message}")
             return await self._steps.act(op)
         try:
             if op.phase is Phase.GATING:
@@ -123,6 +124,7 @@ class Executor:
                 self._world.journals.save(op)
             await self._let_heal(op)
             op = self._told(op, phase)
+            await self._call_a_person(op)
         else:
             steps = (*op.steps, Step(phase=phase, at=now))
             op = op.model_copy(update={"phase": phase, "steps": steps, "updated_at": now})
@@ -139,6 +141,12 @@ class Executor:
             self._mark_stuck(op)
         self._world.history.append(self._event(op))
         return op
+
+    async def _call_a_person(self, op: Operation) -> None:
+        """Before the ending counts: who dies in between calls again, rather than nobody."""
+        needed = op.phase in {Phase.STUCK, Phase.ROLLED_BACK} or op.actor.kind == "monitor"
+        if needed and (trouble := await self._world.alarm.call(self._event(op))):
+            self._say(trouble)
 
     async def _let_heal(self, op: Operation) -> None:
         """The healer goes on, unless another ring is changing over."""

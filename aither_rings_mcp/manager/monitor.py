@@ -13,7 +13,7 @@ import anyio
 
 from aither_rings_mcp.domain import policy
 from aither_rings_mcp.domain.answers import MonitorAnswer
-from aither_rings_mcp.domain.errors import NoRollbackTarget, RingBusy, RingError
+from aither_rings_mcp.domain.errors import DockerUnavailable, NoRollbackTarget, RingBusy, RingError
 from aither_rings_mcp.domain.model import RingRecord
 from aither_rings_mcp.domain.rollout import Kind, Operation, Phase, Request
 from aither_rings_mcp.domain.settings import Unhealthy
@@ -25,13 +25,15 @@ from aither_rings_mcp.manager.looks import Looks
 from aither_rings_mcp.manager.marks import Marks
 from aither_rings_mcp.manager.monitor_views import ring_watch
 from aither_rings_mcp.manager.operations import Operations
-from aither_rings_mcp.manager.way_back import lost_releases
+from aither_rings_mcp.manager.way_back import lost_among, lost_releases
 from aither_rings_mcp.manager.world import BACKBONE, MONITOR_CLAIM, World
 from aither_rings_mcp.ports import OnLine
 
 #: So often an operation is carried on that does not come further; then a person is called.
 _TRIES = 3
 _SAY_S = 15.0
+#: A ring that crash-loops wakes the monitor all the time.
+_BREATH_S = 0.1
 
 
 class Monitor:
@@ -45,7 +47,8 @@ class Monitor:
         self._quick = min(self._rule.poll, self._rule.suspect_poll)
         remembered = world.memory.load()
         self._watches = dict(remembered.watches)
-        self._alerts = Alerts(world, say, remembered.told)
+        self._alerts = Alerts(world, say, remembered.told, self._remember)
+        self._alerts.catch_up()
         self._looks = Looks(world, self._alerts)
         self._tries: dict[tuple[str, Phase], int] = {}
         self._woken = anyio.Event()
@@ -68,8 +71,13 @@ class Monitor:
                         calm = not heard_lately and all(ring.call is Call.WELL for ring in seen.rings)
                     except RingError as error:  # a state that cannot be read now may be mended by the next round
                         self._say(f"{error.message}. {error.next_step}")
+                        await self._alerts.begin(BACKBONE, "monitor", f"cannot look: {error.message}")
+                        await self._alerts.call()
+                    else:
+                        await self._alerts.tell(BACKBONE, "monitor", None)
                     with anyio.move_on_after(self._rule.poll if calm else self._quick):
                         await self._woken.wait()
+                    await anyio.sleep(_BREATH_S)
 
     async def once(self) -> MonitorAnswer:
         """A single round, for a timer or a person."""
@@ -112,16 +120,28 @@ class Monitor:
         rings = [ring for ring in self._world.settings.runtime_rings if ring not in halfway and await self._free(ring)]
         records = {ring: state.ring(ring) for ring in rings}
         looks = await self._looks.at(records)
+        self._watches = {ring: watch for ring, watch in self._watches.items() if state.ring(ring).running}
         judgements = self._judged(looks, records)
         for ring, judgement in judgements.items():
-            await self._act(ring, judgement)
+            try:
+                await self._act(ring, records[ring], judgement)
+            except RingError as error:  # one ring's trouble must not keep the others from being looked after
+                await self._alerts.begin(ring, "monitor", f"cannot act: {error.message}")
         await self._keep_ways_open(records)
-        if len(rings) == len(self._world.settings.runtime_rings):
-            with suppress(RingError):
-                await self._world.healer.resume()  # whoever suspended it may have died
+        await self._let_heal()
+        self._remember()
+        await self._alerts.call()
+        return self._answer(judgements, resumed)
+
+    def _remember(self) -> None:
         with suppress(RingError):  # a full disk does not blind the monitor: it goes by what it knows
             self._world.memory.save(Memory(watches=self._watches, told=self._alerts.told))
-        return self._answer(judgements, resumed)
+
+    async def _let_heal(self) -> None:
+        """A healer that somebody suspended and left so goes on, unless a ring is changing over right now."""
+        with suppress(RingError):
+            if not any(self._world.claims.holder(ring) for ring in self._world.settings.runtime_rings):
+                await self._world.healer.resume()
 
     # -- what was left
 
@@ -131,13 +151,12 @@ class Monitor:
         for op in left:
             with suppress(RingError):
                 await self._world.engine.facts()
-                tries = self._tries[op.id, op.phase] = self._tries.get((op.id, op.phase), 0) + 1
-                if tries > _TRIES:
-                    continue
-                if self._operations.resume(op):
+                tries = self._tries.get((op.id, op.phase), 0)
+                if tries < _TRIES and self._operations.resume(op):
+                    self._tries[op.id, op.phase] = tries + 1
                     self._say(f"{op.id} was interrupted while {op.phase}: carrying it on")
                     resumed.append(op.id)
-        hopeless = [op for op in left if self._tries.get((op.id, op.phase), 0) > _TRIES]
+        hopeless = [op for op in left if op.id not in resumed and self._tries.get((op.id, op.phase), 0) >= _TRIES]
         for op in hopeless:
             said = f"{op.id} was carried on {_TRIES} times and does not get past {op.phase}"
             await self._alerts.tell(op.request.ring, "interrupted", said)
@@ -159,17 +178,22 @@ class Monitor:
         marks = Marks(self._world, self._say)
         try:
             images = await self._world.engine.images()
-            lost = await marks.repair(images.ids)
+            await marks.repair(images.ids)
             await marks.stand(images.ids)
-        except RingError:  # without an engine there is nothing to keep
-            return
+        except DockerUnavailable:  # without an engine there is nothing to keep
+            return None
+        except RingError as error:
+            return await self._alerts.begin(BACKBONE, "pins", f"the ways back cannot be pinned: {error.message}")
+        await self._alerts.tell(BACKBONE, "pins", None)
         for ring, record in records.items():
+            lost = lost_among(self._world, images.ids, record)
             gone = [way for way in policy.ways_back(record) if way.release in lost]
             said = f"no way back any more to {', '.join(f'{way.tag} ({way.release})' for way in gone)}: images are gone"
             if gone and not policy.open_ways(record, lost):
                 said += "; none is left"
             await self._alerts.tell(ring, "way_back", said if gone else None)
             await self._alerts.tell(ring, "tags", moved_tags(self._world, ring, record, images.names))
+        return None
 
     # -- judging
 
@@ -179,7 +203,10 @@ class Monitor:
             ring: self._watches.get(ring, RingWatch()).seen(str(records[ring].release), look, self._rule)
             for ring, look in looks.items()
         }
-        onsets = {ring: watch.onset(self._rule) for ring, watch in watches.items()}
+        # A ring that has another excuse than this is no control group.
+        onsets = {
+            ring: watch.onset(self._rule) if looks[ring].excuse is None else None for ring, watch in watches.items()
+        }
         for ring, watch in watches.items():
             also = [other for other in onsets if other != ring and self._together(onsets[ring], onsets[other])]
             if also:
@@ -190,10 +217,13 @@ class Monitor:
     def _together(self, one: float | None, other: float | None) -> bool:
         return one is not None and other is not None and abs(one - other) <= self._rule.together
 
-    async def _act(self, ring: str, judgement: Judgement) -> None:
+    async def _act(self, ring: str, judged: RingRecord, judgement: Judgement) -> None:
         record = self._world.state.load().ring(ring)
+        if (record.release, record.deployed_at) != (judged.release, judged.deployed_at):
+            return  # another release came since the look
+        await self._alerts.tell(ring, "stuck", record.stuck)
         match judgement.call:
-            case Call.HELD:
+            case Call.HELD if judgement.since is not None:
                 await self._alerts.begin(ring, "held", f"unhealthy, but held: {judgement.reason}")
             case Call.CONDEMNED if record.stuck:
                 pass  # a person was called already
@@ -204,8 +234,16 @@ class Monitor:
             case Call.SUSPECT:
                 self._say_now_and_then(f"{ring}: {judgement.reason}", judgement.bad_for)
             case Call.WELL:
-                await self._alerts.tell(ring, "held", None)
-                await self._alerts.tell(ring, "unhealthy", None)
+                for topic in ("held", "unhealthy", "monitor"):
+                    await self._alerts.tell(ring, topic, None)
+            case _:
+                pass
+
+    def _say_now_and_then(self, what: str, bad_for: float) -> None:
+        """When it begins, and each quarter of a minute as long as it lasts."""
+        if bad_for == 0 or self._world.clock.monotonic() - self._said_at >= _SAY_S:
+            self._say(f"{what}, for {bad_for:.0f} s")
+            self._said_at = self._world.clock.monotonic()
 
     def _started(self, request: Request, key: str) -> Operation:
         """The one restore of this release: of this round, or of one before. One that the engine's absence ended
@@ -216,12 +254,6 @@ class Monitor:
             if op.phase is not Phase.FAILED or op.failure is None or op.failure.record["code"] != "docker_unavailable":
                 return op
             key += " again"
-
-    def _say_now_and_then(self, what: str, bad_for: float) -> None:
-        """When it begins, and each quarter of a minute as long as it lasts."""
-        if bad_for == 0 or self._world.clock.monotonic() - self._said_at >= _SAY_S:
-            self._say(f"{what}, for {bad_for:.0f} s")
-            self._said_at = self._world.clock.monotonic()
 
     def _to_restore(self, ring: str, record: RingRecord, judgement: Judgement) -> bool:
         """Whether the trouble began while the release still had to prove itself, in a ring that takes releases back."""
@@ -241,7 +273,7 @@ class Monitor:
         try:
             choice = policy.rollback_choice(record, ring, lost=await lost_releases(self._world, record))
             policy.check_crosses_nothing(record, ring, choice.release, MONITOR)
-            request = Request(kind=Kind.ROLLBACK, ring=ring, release=choice.release, reason=why)
+            request = Request(kind=Kind.ROLLBACK, ring=ring, release=choice.release, leaving=record.release, reason=why)
             op = self._started(request, f"restore {ring} {record.release} {record.deployed_at}")
         except NoRollbackTarget as error:
             return await self._stick(ring, record, f"{why}; {error.message}")
@@ -263,11 +295,11 @@ class Monitor:
                 state = self._world.state.load()
                 now = state.ring(ring)
                 if (now.release, now.deployed_at) != (record.release, record.deployed_at):
-                    return  # another release came since the look
+                    return
                 self._world.state.save(state.with_ring(ring, now.model_copy(update={"stuck": f"monitor: {why}"})))
         finally:
             claim.release()
-        await self._alerts.call(ring, "stuck", why)
+        await self._alerts.tell(ring, "stuck", f"monitor: {why}")
 
     # -- telling
 
@@ -283,6 +315,6 @@ class Monitor:
             summary="; ".join(parts) + ".",
             as_of=now,
             rings=views,
-            alerts=tuple(f"{key}: {said}" for key, said in sorted(self._alerts.told.items())),
+            alerts=tuple(f"{key}: {told.said}" for key, told in sorted(self._alerts.told.items())),
             resumed=tuple(resumed),
         )

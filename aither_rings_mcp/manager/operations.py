@@ -207,6 +207,8 @@ def _same_key(recent: tuple[Operation, ...], key: str, request: Request) -> Oper
 
 
 def _same_wish(done: Request, asked: Request) -> bool:
-    """The same request, apart from what the manager filled in: the plan, the release that was chosen."""
-    filled = {"plan_id": asked.plan_id, "tag": asked.tag, "release": asked.release}
+    """The same request, apart from what the manager filled in (the plan, the release that was chosen) and from why:
+    the same trouble may have another name at a second look.
+    """
+    filled = {"plan_id": asked.plan_id, "tag": asked.tag, "release": asked.release, "reason": asked.reason}
     return done.model_copy(update=filled) == asked

@@ -9,6 +9,7 @@ from aither_rings_mcp.domain import policy
 from aither_rings_mcp.domain.errors import (
     DockerUnavailable,
     EngineFailure,
+    InvalidTransition,
     NoRollbackTarget,
     RingError,
     to_record,
@@ -90,6 +91,10 @@ class Steps:
     async def _accepted(self, op: Operation) -> Moved:
         """What runs now is written down first: it is what a restore goes back to."""
         op = op.model_copy(update={"previous": self._record(op).release})
+        if op.request.leaving not in {None, op.previous}:
+            raise InvalidTransition(
+                f"{op.request.ring} runs {op.previous} by now, and not {op.request.leaving}", "Look again, then decide."
+            )
         match op.request.kind:
             case Kind.DEPLOY:
                 return (Signal.BUILD if op.request.build else Signal.PREPARE), op

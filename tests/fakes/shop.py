@@ -126,8 +126,9 @@ class Calls:
 
     events: list[Event] = field(default_factory=list)
 
-    async def call(self, event: Event) -> None:
+    async def call(self, event: Event) -> str | None:
         self.events.append(event)
+        return None
 
 
 class NoDeaths:

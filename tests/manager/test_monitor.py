@@ -209,10 +209,25 @@ async def test_an_engine_that_is_away_is_no_reason_to_roll_back(patrol: Patrol) 
     shop = patrol.shop
     await patrol.watch(15)
     shop.machine.away = True
-    assert await patrol.watch(180) == {"dev": Call.WELL, "prod": Call.WELL}
+    assert await patrol.watch(180) == {"dev": Call.HELD, "prod": Call.HELD}
+    assert patrol.alerts() == [("shared", "engine")]
     shop.machine.away = False
     assert await patrol.watch(30) == {"dev": Call.WELL, "prod": Call.WELL}
+    assert patrol.alerts() == [("shared", "engine"), ("shared", "engine_over")]
     assert patrol.rollbacks() == []
+
+
+@pytest.mark.promise(10, 11)
+async def test_nor_does_its_absence_make_a_bad_release_a_good_one(patrol: Patrol) -> None:
+    shop = patrol.shop
+    shop.turn("v2", SICK)
+    await patrol.watch(75)
+    shop.machine.away = True
+    await patrol.watch(60)
+    shop.machine.away = False
+    assert (await patrol.watch(15))["prod"] is Call.SUSPECT
+    await patrol.watch(105)
+    assert patrol.rollbacks() == ["rolled_back"]
 
 
 async def test_drift_is_told_and_never_put_right_in_silence(patrol: Patrol) -> None:

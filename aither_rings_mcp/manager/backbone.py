@@ -1,0 +1,29 @@
+"""Whether the backbone is well: where it is not, nobody can tell whether a release is at fault."""
+
+from __future__ import annotations
+
+from aither_rings_mcp.domain.health import ContainerView
+from aither_rings_mcp.domain.settings import Backbone
+from aither_rings_mcp.manager.world import World
+
+
+async def trouble(world: World) -> str | None:
+    """What is wrong with the backbone, by name; None when nothing is, or when there is none."""
+    backbone = world.settings.backbone
+    if backbone is None:
+        return None
+    containers = await world.engine.containers(backbone.project)
+    if not containers:
+        return "the backbone is down"
+    unwell = [c.service for c in containers if c.service != backbone.healer and not await _well(world, backbone, c)]
+    return f"the backbone is not well: {', '.join(sorted(unwell))}" if unwell else None
+
+
+async def _well(world: World, backbone: Backbone, container: ContainerView) -> bool:
+    """By Docker's word and, as that comes late, by a probe of our own."""
+    if container.service in backbone.one_shot and container.status == "exited" and container.exit_code == 0:
+        return True
+    if container.status != "running" or container.health not in {None, "healthy"}:
+        return False
+    probe = backbone.probes.get(container.service)
+    return probe is None or (await world.prober.probe(container, probe.http, probe.port)).ok
