@@ -98,7 +98,8 @@ class ClaimFiles:
         if not self._lock(ring).exists():
             return None
         with self._guard(ring):
-            fd = os.open(self._lock(ring), os.O_RDONLY)
+            with durable.explained(self._lock(ring)):
+                fd = os.open(self._lock(ring), os.O_RDONLY)
             try:
                 free = _locks(fd, fcntl.LOCK_SH)
             finally:
@@ -109,6 +110,11 @@ class ClaimFiles:
         if record is None:
             raise self._busy(ring, f"the claim on {ring} has no record")
         return record.operation
+
+    def epoch(self, ring: str) -> int:
+        """The newest epoch that was given out; 0 before the first."""
+        record = self._record(ring)
+        return record.epoch if record else 0
 
     def clear_unreadable(self, ring: str) -> bool:
         """Moves a claim's unreadable record aside, keeping its epoch's place; False when there is nothing to clear.
@@ -129,7 +135,7 @@ class ClaimFiles:
                 with durable.explained(path):
                     # Any time later than every epoch so far: whoever acted on an older one stays told apart.
                     epoch = int(self._clock.now().timestamp())
-                    self._disk.rename(path, path.with_suffix(".unreadable"))
+                    path.with_suffix(".unreadable").write_bytes(path.read_bytes())
                     record = ClaimRecord(epoch=epoch, operation="", since=self._clock.now(), pid=os.getpid())
                     durable.replace(path, durable.json_bytes(record), self._disk)
             finally:

@@ -21,7 +21,7 @@ from aither_rings_mcp.ports import Clock
 ORIGIN = "0" * 64
 _BLOCK = 8192
 #: How far back a recovering worker's repetition is recognized.
-_LOOK_BACK = 64
+_LOOK_BACK = 256
 #: A page looks at no more lines than this; what it did not get to is behind its cursor.
 _SCAN = 5000
 _CURSOR = re.compile(r"([0-9]{1,18}):([0-9]{1,18})\Z")

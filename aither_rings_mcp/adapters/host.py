@@ -149,8 +149,7 @@ class _Sink:
         self._key_lines = 0
 
     def note(self, line: str) -> None:
-        if self._log:
-            self._log.write(redact(line) + "\n")
+        self._write(redact(line))
 
     def feed(self, chunk: bytes) -> None:
         *lines, self._pending = (self._pending + self._decoder.decode(chunk)).split("\n")
@@ -189,10 +188,17 @@ class _Sink:
         self._kept_bytes += len(clean.encode()) + 1
         while self._kept_bytes > self._keep and len(self._kept) > 1:
             self._kept_bytes -= len(self._kept.popleft().encode()) + 1
-        if self._log:
-            self._log.write(clean + "\n")
+        self._write(clean)
         if self._on_line:
             self._on_line(clean)
+
+    def _write(self, line: str) -> None:
+        """A log that cannot be written, as on a full disk, must not end what is logged."""
+        if self._log:
+            try:
+                self._log.write(line + "\n")
+            except OSError:
+                self._log = None
 
     def _redacted(self, line: str) -> str:
         """A private key spans lines, so the lines after its first are masked until its last."""
@@ -245,12 +251,20 @@ def _environment(given: Mapping[str, str]) -> dict[str, str]:
 
 @contextmanager
 def _appending(log: Path | None) -> Generator[TextIO | None]:
-    """The log opened to append, readable by its owner only, flushed line by line for whoever follows it."""
-    if log is None:
-        yield None
-        return
-    log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    fd = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-    os.fchmod(fd, 0o600)
-    with open(fd, "a", encoding="utf-8", errors="replace", buffering=1) as file:  # noqa: PTH123 - a Path cannot open it 0600
+    """The log opened to append, readable by its owner only, flushed line by line for whoever follows it.
+
+    None where it cannot be opened: what is logged matters more than its log.
+    """
+    file: TextIO | None = None
+    if log is not None:
+        with suppress(OSError):
+            log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            fd = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+            os.fchmod(fd, 0o600)
+            file = open(fd, "a", encoding="utf-8", errors="replace", buffering=1)  # noqa: PTH123, SIM115 - a Path cannot open it 0600
+    try:
         yield file
+    finally:
+        if file:
+            with suppress(OSError):
+                file.close()

@@ -11,6 +11,8 @@ from aither_rings_mcp.domain.errors import InternalError, OperationNotFound
 from aither_rings_mcp.domain.model import Value
 from aither_rings_mcp.domain.rollout import Operation
 
+#: As `durable.json_bytes` writes it.
+_OPEN = b'"ended_at": null'
 _ID = re.compile(r"op-[0-9a-z-]{6,40}\Z")
 
 
@@ -69,6 +71,18 @@ class JournalFiles:
                 newest.append(operation)
         self._ended = {operation.id: operation for operation in newest if operation.final}
         return tuple(newest)
+
+    def unfinished(self) -> tuple[Operation, ...]:
+        """Every operation that has not ended, newest first, however long ago it began."""
+        if not self._root.is_dir():
+            return ()
+        found: list[Operation] = []
+        for name in sorted((p.name for p in self._root.iterdir() if _ID.match(p.name)), reverse=True):
+            # Nearly all have ended, and to see that takes no parsing.
+            raw = None if name in self._ended else durable.read_bytes(self._root / name / "journal.json")
+            if raw is not None and _OPEN in raw and (operation := self._read(name)) and not operation.final:
+                found.append(operation)
+        return tuple(found)
 
     def ask_to_cancel(self, operation_id: str, by: str, reason: str) -> None:
         """Leaves word for the worker that the operation is to stop; the first who asks is named."""

@@ -10,7 +10,7 @@ from aither_rings_mcp.domain.watch import Memory
 
 
 class MonitorFile:
-    """One small file, replaced whole, and only when something changed: at rest the monitor writes nothing."""
+    """One small file, replaced whole."""
 
     def __init__(self, state_dir: Path, disk: durable.Disk = durable.DISK) -> None:
         self._path = state_dir / "monitor.json"

@@ -134,7 +134,10 @@ def contract_reason(ring: str, target: str, crossed: Sequence[str]) -> str:
 
 
 def contract_next_step(ring: str) -> str:
-    return f"A person decides: promote a fix, or `ring-ctl rollback {ring} --reason TEXT`."
+    return (
+        f"A person decides: back all the same with `ring-ctl rollback {ring} --reason TEXT`, or on with a fix, after "
+        f"`ring-ctl unlock {ring} --reason TEXT` where the ring is stuck."
+    )
 
 
 def rollback_choice(

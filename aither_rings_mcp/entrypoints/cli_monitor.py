@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
+from aither_rings_mcp.domain.errors import RingError
 from aither_rings_mcp.domain.redact import redact
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ def said(line: str) -> None:
 
 async def watch_rings(monitor: Monitor) -> None:
     """Watches until SIGTERM or Ctrl-C, then leaves at once: what it started runs on by itself."""
+    refused: RingError | None = None
     async with anyio.create_task_group() as group:
 
         async def stop() -> None:
@@ -32,4 +34,10 @@ async def watch_rings(monitor: Monitor) -> None:
 
         group.start_soon(stop)
         said("watching")
-        await monitor.run()
+        try:
+            await monitor.run()
+        except RingError as error:  # the group would wrap it
+            refused = error
+            group.cancel_scope.cancel()
+    if refused:
+        raise refused

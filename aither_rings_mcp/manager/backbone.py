@@ -9,14 +9,25 @@ from aither_rings_mcp.manager.world import World
 
 async def trouble(world: World) -> str | None:
     """What is wrong with the backbone, by name; None when nothing is, or when there is none."""
+    if await is_down(world):
+        return "the backbone is down"
+    return await unwell(world)
+
+
+async def is_down(world: World) -> bool:
+    """Whether there is a backbone in rings.yaml and nothing of it on the machine."""
+    backbone = world.settings.backbone
+    return backbone is not None and not await world.engine.containers(backbone.project)
+
+
+async def unwell(world: World) -> str | None:
+    """Which of its services are not well, as far as they are there at all."""
     backbone = world.settings.backbone
     if backbone is None:
         return None
     containers = await world.engine.containers(backbone.project)
-    if not containers:
-        return "the backbone is down"
-    unwell = [c.service for c in containers if c.service != backbone.healer and not await _well(world, backbone, c)]
-    return f"the backbone is not well: {', '.join(sorted(unwell))}" if unwell else None
+    bad = [c.service for c in containers if c.service != backbone.healer and not await _well(world, backbone, c)]
+    return f"the backbone is not well: {', '.join(sorted(bad))}" if bad else None
 
 
 async def _well(world: World, backbone: Backbone, container: ContainerView) -> bool:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 import anyio
 
 from aither_rings_mcp.domain.composition import LABEL_RELEASE, essence, services
-from aither_rings_mcp.domain.errors import DockerUnavailable, RingError
+from aither_rings_mcp.domain.errors import DockerUnavailable, EngineFailure, RingError
 from aither_rings_mcp.domain.evidence import Bundle, Section, SectionName, cleaned, draft, fit
 from aither_rings_mcp.domain.evidence_texts import (
     diff_text,
@@ -54,8 +55,20 @@ class Collector:
         self._world = world
         self._say = on_line
 
-    async def collect(self, op: Operation, release: str | None, going_to: str | None) -> None:
-        """Keeps what `release` did, once: a complete bundle stays as it is.
+    async def containers(self, op: Operation) -> tuple[ContainerView, ...] | None:
+        """What runs, for `collect`, before it is stopped; None where the engine takes too long to say."""
+        with anyio.move_on_after(self._world.settings.limits.evidence), suppress(EngineFailure):
+            return await self._world.engine.containers(self._world.project(op.request.ring))
+        return None
+
+    async def collect(
+        self,
+        op: Operation,
+        release: str | None,
+        going_to: str | None,
+        running: tuple[ContainerView, ...] | None = None,
+    ) -> None:
+        """Keeps what `release` did, once: a complete bundle stays as it is. `running`: how its containers were.
 
         Repeated, this may find the ring torn down, or halfway back: what is of `going_to` already is no evidence.
         """
@@ -66,7 +79,7 @@ class Collector:
             seen = Seen()
             # users wait for the way back
             with anyio.move_on_after(world.settings.limits.evidence) as limit:
-                await self._look(op, going_to, seen)
+                await self._look(op, going_to, seen, running)
             if limit.cancelled_caught:
                 self._say("the engine took longer than `limits.evidence`, so not all evidence is kept")
             sections = self._sections(op, release, going_to, seen)
@@ -83,9 +96,11 @@ class Collector:
         except RingError as error:
             self._say(f"no evidence is kept: {error.message}")
 
-    async def _look(self, op: Operation, going_to: str | None, seen: Seen) -> None:
+    async def _look(
+        self, op: Operation, going_to: str | None, seen: Seen, running: tuple[ContainerView, ...] | None
+    ) -> None:
         engine = self._world.engine
-        running = await engine.containers(self._world.project(op.request.ring))
+        running = running or await engine.containers(self._world.project(op.request.ring))
         # `going_to` is None where nothing runs before: then every container is evidence.
         seen.containers = tuple(one for one in running if going_to is None or one.labels.get(LABEL_RELEASE) != going_to)
         for container in seen.containers:

@@ -44,6 +44,9 @@ class Executor:
             await self._steps.clear_halfway(op)
         while not op.final:
             try:
+                if self._world.claims.epoch(op.request.ring) > op.epoch:
+                    self._say(f"{op.request.ring} has another owner by now; {op.phase} is theirs to carry on")
+                    break
                 op = await self._onward(op)
             except RingError as error:
                 self._say(f"{error.message}; {op.phase} is left for `ring-ctl recover`")

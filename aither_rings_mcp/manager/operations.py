@@ -17,7 +17,7 @@ from aither_rings_mcp.ports import Claim
 Watch = Callable[[Progress], Awaitable[None]]
 
 _POLL_S = 0.1
-#: How far back a repeated idempotency key, or an interrupted operation, is looked for.
+#: How far back a repeated idempotency key is looked for.
 _LOOK_BACK = 100
 #: A watcher hears at least this often that its operation still runs.
 _HEARTBEAT_S = 5.0
@@ -45,7 +45,7 @@ class Operations:
                 return before
             if claim is None:
                 raise self._busy(request.ring)
-            self._check_nothing_left(request.ring, recent)
+            self._check_nothing_left(request.ring)
             op = Operation(
                 id=operation_id, request=request, actor=actor, created_at=now, updated_at=now,
                 epoch=claim.epoch, idempotency_key=idempotency_key,
@@ -69,7 +69,7 @@ class Operations:
         """Raises `ring_busy` at once, before any work is put into planning; `start` decides for good."""
         if self._world.claims.holder(ring) is not None:
             raise self._busy(ring)
-        self._check_nothing_left(ring, self._world.journals.recent(_LOOK_BACK))
+        self._check_nothing_left(ring)
 
     def resume(self, op: Operation) -> bool:
         """Hands an interrupted operation to a new worker; False when somebody works on its ring."""
@@ -95,7 +95,7 @@ class Operations:
     def interrupted(self) -> tuple[Operation, ...]:
         """Unfinished operations that nobody works on, oldest first."""
         world = self._world
-        left = [op for op in world.journals.recent(_LOOK_BACK) if not op.final and not self.alive(op)]
+        left = [op for op in world.journals.unfinished() if not self.alive(op)]
         return tuple(reversed([op for op in left if not world.journals.load(op.id).final]))
 
     def alive(self, op: Operation) -> bool:
@@ -105,8 +105,8 @@ class Operations:
         holder = self._world.claims.holder(ring)
         if holder is None:
             return None
-        for op in self._world.journals.recent(_LOOK_BACK):
-            if op.id == holder and not op.final:
+        for op in self._world.journals.unfinished():
+            if op.id == holder:
                 return shown(op)
         return None
 
@@ -169,9 +169,9 @@ class Operations:
             phase=active.phase,
         )
 
-    def _check_nothing_left(self, ring: str, recent: tuple[Operation, ...]) -> None:
-        for op in recent:
-            if op.request.ring == ring and not op.final:
+    def _check_nothing_left(self, ring: str) -> None:
+        for op in self._world.journals.unfinished():
+            if op.request.ring == ring:
                 raise RingBusy(
                     f"{op.id} ({op.request.kind} of {ring}) was interrupted while {op.phase}",
                     "Carry it on first with `ring-ctl recover`.",

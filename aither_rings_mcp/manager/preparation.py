@@ -6,11 +6,16 @@ from collections.abc import Mapping
 
 from aither_rings_mcp.domain import policy
 from aither_rings_mcp.domain.composition import declared_schema, image_references, services, weightier
-from aither_rings_mcp.domain.errors import ConfigInvalid, ImageMissing, InvalidTransition, NoRollbackTarget
+from aither_rings_mcp.domain.errors import (
+    ConfigInvalid,
+    ImageMissing,
+    InvalidTransition,
+    NoRollbackTarget,
+)
 from aither_rings_mcp.domain.model import Release
 from aither_rings_mcp.domain.naming import ring_tag
 from aither_rings_mcp.domain.rollout import Kind, Operation, Signal, SourceState
-from aither_rings_mcp.manager import hooks
+from aither_rings_mcp.manager import backbone, hooks
 from aither_rings_mcp.manager.evidence import Collector
 from aither_rings_mcp.manager.gating import needs_approval
 from aither_rings_mcp.manager.marks import Marks
@@ -51,6 +56,7 @@ class Preparation:
 
     async def _prepare_deploy(self, op: Operation) -> Moved:
         world, ring = self._world, op.request.ring
+        await self._check_backbone_is_up(ring)
         config = await world.compose.render(ring)
         if unknown := sorted({*world.settings.critical} - {*services(config)}):
             raise ConfigInvalid(
@@ -93,6 +99,7 @@ class Preparation:
             await self._marks.label(draft.release.images, ring_tag(request.ring, draft.release.commit))
             await world.pins.hold(draft.release.images, draft.release.id)
             return Signal.TAGGED, op
+        await self._check_backbone_is_up(request.ring)
         await self._check_way_back(op)
         world.releases.save(draft.release, draft.config)
         run_file(world, draft.release)
@@ -124,6 +131,15 @@ class Preparation:
 
     def _source(self) -> SourceState:
         return SourceState(commit=self._world.source.commit(), digest=self._world.source.digest())
+
+    async def _check_backbone_is_up(self, ring: str) -> None:
+        """A release that would find no backbone could not prove itself: better said now than after the switch."""
+        needs_it = self._world.settings.rings[ring].shared_network
+        if needs_it and (why := await backbone.trouble(self._world)):
+            raise InvalidTransition(
+                f"{ring} needs the backbone, but {why}",
+                "Start it with `ring-ctl up shared`, or mend it, then ask again.",
+            )
 
     async def _check_way_back(self, op: Operation) -> None:
         """A promotion that would leave no way back is refused before anything changes."""

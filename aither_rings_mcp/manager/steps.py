@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
 
 from aither_rings_mcp.domain import policy
+from aither_rings_mcp.domain.answers import Verification
 from aither_rings_mcp.domain.errors import (
     DockerUnavailable,
     EngineFailure,
@@ -20,7 +21,7 @@ from aither_rings_mcp.domain.naming import ring_tag
 from aither_rings_mcp.domain.rollout import Failure, Kind, Operation, Phase, Signal
 from aither_rings_mcp.domain.settings import Unhealthy
 from aither_rings_mcp.domain.verdict import GateResult, blocking
-from aither_rings_mcp.manager import hooks
+from aither_rings_mcp.manager import backbone, hooks
 from aither_rings_mcp.manager.evidence import Collector
 from aither_rings_mcp.manager.gating import examine
 from aither_rings_mcp.manager.marks import Marks
@@ -162,22 +163,39 @@ class Steps:
         return Signal.OK, op
 
     async def _verifying(self, op: Operation) -> Moved:
+        keeps = self._world.settings.rings[op.request.ring].on_unhealthy is Unhealthy.KEEP
+        stays = op.request.kind is Kind.UP or (op.request.kind is Kind.DEPLOY and keeps)
         try:
             await self._still_up(_release(op))
         except EngineFailure as error:
             op = failed(op, error)
         else:
-            project, fresh = self._world.project(op.request.ring), op.request.kind is not Kind.UP
-            seen = await verify(self._world, project, _release(op), self._say, fresh=fresh)
+            if stays:
+                project, fresh = self._world.project(op.request.ring), op.request.kind is not Kind.UP
+                seen = await verify(self._world, project, _release(op), self._say, fresh=fresh)
+            else:
+                seen = await self._verified(op, _release(op))
             op = op.model_copy(update={"verification": seen.model_dump(exclude_none=True)})
             if seen.reason is None:
                 return Signal.OK, op
-        keeps = self._world.settings.rings[op.request.ring].on_unhealthy is Unhealthy.KEEP
-        if op.request.kind is Kind.UP or (op.request.kind is Kind.DEPLOY and keeps):
+        if stays:
             good = policy.last_good(self._record(op), _release(op).id)
             await self._evidence.collect(op, _release(op).id, good.release if good else None)
             return Signal.KEPT, op.model_copy(update={"kept_unhealthy": True})
         return Signal.UNHEALTHY, op
+
+    async def _verified(self, op: Operation, release: Release) -> Verification:
+        """Whether `release` proves itself. Raises where it does not, but the backbone is not well either: then nobody
+        can tell, and once that is well services need their whole time.
+        """
+        before = await backbone.unwell(self._world)
+        seen = await verify(self._world, self._world.project(op.request.ring), release, self._say)
+        if seen.reason and (why := before or await backbone.unwell(self._world)):
+            raise EngineFailure(
+                f"nobody can tell whether {op.request.ring} is well: {why}",
+                "Mend it; `ring-ctl recover` then carries this on.",
+            )
+        return seen
 
     async def _recording(self, op: Operation) -> Moved:
         world, ring = self._world, op.request.ring
@@ -251,10 +269,11 @@ class Steps:
         good = policy.last_good(record, _release(op).id, lost) if record.running else None
         op = op.model_copy(update={"previous": good.release if good else None})
         crossed = policy.contracts_crossed(record, good.release, _release(op)) if good else ()
+        as_it_was = await self._evidence.containers(op)
         if not crossed:
             await self._quieten(ring)
         op = await self._marks.forensics(op, op.previous)
-        await self._evidence.collect(op, _release(op).id, op.previous)
+        await self._evidence.collect(op, _release(op).id, op.previous, as_it_was)
         if good and crossed:
             why = policy.contract_reason(ring, good.release, crossed)
             op = failed(op, NoRollbackTarget(why, policy.contract_next_step(ring)))
@@ -288,7 +307,7 @@ class Steps:
             await self._still_up(previous)
         except EngineFailure as error:
             return Signal.UNHEALTHY, failed(op, error)
-        seen = await verify(self._world, self._world.project(op.request.ring), previous, self._say)
+        seen = await self._verified(op, previous)
         if seen.reason is None:
             return Signal.OK, op
         why = EngineFailure(f"going back to {previous.id} failed: {seen.reason}", "A person has to look.")

@@ -27,28 +27,30 @@ def unlock(world: World, ring: str, actor: Actor, reason: str) -> UnlockAnswer:
         raise RingBusy(
             f"{ring} is being changed right now", f"Wait for it to end: `ring-ctl status {ring}`.", ring=ring
         )
+    now = world.clock.now()
     try:
         with world.claims.state_lock():
             state = world.state.load()
             record = state.ring(ring)
             if record.stuck:
                 lifted.append(f"stuck ({record.stuck})")
+            if lifted:
+                told = Event(
+                    at=now,
+                    ring=ring,
+                    event="unlock",
+                    outcome="unlocked",
+                    operation="",
+                    actor=str(actor),
+                    reason=reason.strip(),
+                    detail="; ".join(lifted)[:500],
+                )
+                # first: nothing is lifted without a trace
+                world.history.append(told)
+            if record.stuck:
                 world.state.save(state.with_ring(ring, record.model_copy(update={"stuck": None})))
     finally:
         claim.release()
-    now = world.clock.now()
-    if lifted:
-        told = Event(
-            at=now,
-            ring=ring,
-            event="unlock",
-            outcome="unlocked",
-            operation="",
-            actor=str(actor),
-            reason=reason.strip(),
-            detail="; ".join(lifted)[:500],
-        )
-        world.history.append(told)
     return UnlockAnswer(
         ok=True,
         summary=f"{ring} is unlocked: {'; '.join(lifted)}." if lifted else f"Nothing locked {ring}.",
