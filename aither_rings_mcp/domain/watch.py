@@ -28,6 +28,8 @@ class Sample(Value):
     restarts: Mapping[str, int] = Field(default_factory=dict)
     #: why nobody can tell whether the release is at fault: the engine, the backbone, the other ring
     excuse: str | None = None
+    #: Whether the engine was away since the look before, or was then and what is dead now has been so ever since.
+    engine_left: bool = False
 
 
 class Call(StrEnum):
@@ -60,7 +62,8 @@ class RingWatch(Value):
 
     def seen(self, release: str, sample: Sample, rule: RollbackRule) -> RingWatch:
         """With one more look. Another release starts afresh; while all is well only the latest look is kept."""
-        samples = (*(self.samples if self.release == release else ()), sample)
+        before = self.samples if self.release == release else ()
+        samples = (*before, _after_the_engine_left(before, sample))
         if judge(samples, rule).call is Call.WELL:
             samples = samples[-1:]
         elif len(samples) > _KEPT:
@@ -86,6 +89,22 @@ class Memory(Value):
     watches: Mapping[str, RingWatch] = Field(default_factory=dict)
     #: topic -> what was told of it and is not over
     told: Mapping[str, str] = Field(default_factory=dict)
+
+
+def _after_the_engine_left(before: Sequence[Sample], sample: Sample) -> Sample:
+    """The look, excused if what is dead died with the engine: until it has been seen up again, or died before.
+
+    An engine that was killed stops what still ran when it starts again, and takes that for a person's wish (20.10):
+    `unless-stopped` does not bring it up.
+    """
+    latest = before[-1] if before else None
+    left = sample.engine_left or bool(latest and latest.engine_left and sample.dead)
+    if latest and latest.dead and not latest.engine_left:
+        left = False
+    excuse = sample.excuse
+    if left and sample.dead and excuse is None:
+        excuse = f"the engine was away, and did not start again: {', '.join(sample.dead)}"
+    return sample.model_copy(update={"engine_left": left, "excuse": excuse})
 
 
 def judge(samples: Sequence[Sample], rule: RollbackRule) -> Judgement:

@@ -51,6 +51,8 @@ class Monitor:
         self._woken = anyio.Event()
         #: Until then it looks at the quicker pace: a container has just exited.
         self._closely_until = 0.0
+        #: Whether the engine was away since the last round: it may be back already.
+        self._engine_left = False
         self._said_at = 0.0
 
     async def run(self) -> None:
@@ -100,6 +102,11 @@ class Monitor:
         while True:
             with suppress(RingError):
                 await self._world.deaths.follow(heard)
+            try:
+                await self._world.engine.facts()
+            except RingError:
+                self._engine_left = True
+                self._woken.set()
             await anyio.sleep(self._quick)
 
     async def round(self) -> MonitorAnswer:
@@ -175,18 +182,20 @@ class Monitor:
 
     async def _looks(self, records: Mapping[str, RingRecord]) -> dict[str, Sample]:
         """One sample of each ring that runs; drift is told on the way."""
+        left, self._engine_left = self._engine_left, False
         backbone = await self._backbone()
         looks: dict[str, Sample] = {}
         for ring, record in records.items():
             try:
                 containers = await self._world.engine.containers(self._world.project(ring))
             except RingError as error:
-                looks[ring] = Sample(at=self._world.clock.now().timestamp(), excuse=error.message)
+                looks[ring] = Sample(at=self._world.clock.now().timestamp(), excuse=error.message, engine_left=True)
                 continue
             drifted = drift(self._world, record, containers)
             await self._alerts.tell(ring, "drift", drifted)
             if record.running:
-                looks[ring] = await self._sample(containers, backbone or drifted)
+                look = await self._sample(containers, backbone or drifted)
+                looks[ring] = look.model_copy(update={"engine_left": left})
         return looks
 
     async def _backbone(self) -> str | None:
