@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Protocol
 
 from pydantic import BaseModel
 
+from aither_rings_mcp.domain.drill import Ware
 from aither_rings_mcp.domain.evidence import Bundle, Section
 from aither_rings_mcp.domain.health import ContainerView, ProbeResult, ServiceHealth
 from aither_rings_mcp.domain.model import Actor, Event, RecordedEvent, Release, State
@@ -280,6 +281,22 @@ class Workers(Protocol):
     """Starts the worker of an operation in a session of its own, handing over the claim's lock."""
 
     def start(self, operation_id: str, claim: Claim) -> int: ...
+
+
+class ScratchSite(Protocol):
+    """An installation of its own for a drill: its folder, its images, its monitor, and its processes to kill.
+
+    `prepare` gives its rings.yaml. `ship` makes what the next deploy takes. `worker` finds the process that works on an
+    operation; what it gives ends that process, and no other, with SIGKILL. `remove` never raises: it returns what is
+    left.
+    """
+
+    async def prepare(self) -> Path: ...
+    async def ship(self, ware: Ware) -> None: ...
+    def worker(self, operation_id: str) -> Callable[[], None] | None: ...
+    def start_monitor(self) -> None: ...
+    def kill_monitor(self) -> None: ...
+    async def remove(self) -> tuple[str, ...]: ...
 
 
 class SourceTree(Protocol):

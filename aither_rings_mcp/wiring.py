@@ -14,6 +14,7 @@ from aither_rings_mcp.adapters.alarm import CommandAlarm
 from aither_rings_mcp.adapters.claim_files import ClaimFiles
 from aither_rings_mcp.adapters.compose import DockerCompose
 from aither_rings_mcp.adapters.container_events import ContainerDeaths
+from aither_rings_mcp.adapters.drill_site import TemporarySite
 from aither_rings_mcp.adapters.engine import DockerEngine
 from aither_rings_mcp.adapters.evidence_files import EvidenceFiles
 from aither_rings_mcp.adapters.gate_cache import FileGateCache
@@ -33,6 +34,7 @@ from aither_rings_mcp.adapters.workers import WorkerProcesses
 from aither_rings_mcp.config import load
 from aither_rings_mcp.domain.naming import digest
 from aither_rings_mcp.domain.settings import Settings
+from aither_rings_mcp.manager.drill import Drill
 from aither_rings_mcp.manager.gatekeeper import Gatekeeper
 from aither_rings_mcp.manager.ring_manager import RingManager
 from aither_rings_mcp.manager.world import World
@@ -92,7 +94,17 @@ def _healer(settings: Settings, engine: DockerEngine) -> Healer:
 
 
 def build_manager(given: Path | None = None, claim_fd: int | None = None) -> RingManager:
-    """A manager on the real world, for the rings.yaml given. Raises `config_invalid` with every fault.
+    """A manager on the real world, for the rings.yaml given. Raises `config_invalid` with every fault."""
+    return RingManager(build_world(given, claim_fd))
+
+
+def build_drill() -> Drill:
+    """A drill on rings of its own; it needs an engine and nothing else."""
+    return Drill(TemporarySite(DockerEngine(), installation), build_world, SystemClock())
+
+
+def build_world(given: Path | None = None, claim_fd: int | None = None) -> World:
+    """The real world of the rings.yaml given.
 
     `claim_fd` is the lock that a worker inherited. Its Compose calls hold it too: after the worker was killed the
     ring is not free before Compose has ended, so that nobody carries on beside it.
@@ -104,30 +116,28 @@ def build_manager(given: Path | None = None, claim_fd: int | None = None) -> Rin
     clock, commands, engine = SystemClock(), HostCommands(), DockerEngine()
     held = () if claim_fd is None else (claim_fd,)
     operations = state_dir / "operations"
-    return RingManager(
-        World(
-            settings=settings,
-            root=loaded.root,
-            clock=clock,
-            commands=commands,
-            engine=engine,
-            pins=PinContainers(engine, installation(state_dir)),
-            compose=DockerCompose(settings, loaded.root, HostCommands(held=held), engine),
-            prober=NetworkProber(settings.limits.probe),
-            state=StateFile(state_dir),
-            history=HistoryFile(state_dir, clock),
-            releases=ReleaseFiles(state_dir),
-            journals=JournalFiles(state_dir),
-            logs=OperationLogFiles(operations, clock),
-            evidence=EvidenceFiles(state_dir, settings.keep_evidence),
-            plans=PlanFiles(state_dir, settings.limits.approval),
-            claims=ClaimFiles(state_dir, clock),
-            workers=WorkerProcesses(path, operations),
-            source=SourceTree(loaded.root, settings.source),
-            gatekeeper=Gatekeeper(gates, clock, FileGateCache(state_dir / "gate-cache")),
-            deaths=ContainerDeaths(),
-            healer=_healer(settings, engine),
-            alarm=CommandAlarm(settings.alerts, commands, loaded.root, state_dir / "alerts.log"),
-            memory=MonitorFile(state_dir),
-        )
+    return World(
+        settings=settings,
+        root=loaded.root,
+        clock=clock,
+        commands=commands,
+        engine=engine,
+        pins=PinContainers(engine, installation(state_dir)),
+        compose=DockerCompose(settings, loaded.root, HostCommands(held=held), engine),
+        prober=NetworkProber(settings.limits.probe),
+        state=StateFile(state_dir),
+        history=HistoryFile(state_dir, clock),
+        releases=ReleaseFiles(state_dir),
+        journals=JournalFiles(state_dir),
+        logs=OperationLogFiles(operations, clock),
+        evidence=EvidenceFiles(state_dir, settings.keep_evidence),
+        plans=PlanFiles(state_dir, settings.limits.approval),
+        claims=ClaimFiles(state_dir, clock),
+        workers=WorkerProcesses(path, operations),
+        source=SourceTree(loaded.root, settings.source),
+        gatekeeper=Gatekeeper(gates, clock, FileGateCache(state_dir / "gate-cache")),
+        deaths=ContainerDeaths(),
+        healer=_healer(settings, engine),
+        alarm=CommandAlarm(settings.alerts, commands, loaded.root, state_dir / "alerts.log"),
+        memory=MonitorFile(state_dir),
     )

@@ -99,6 +99,7 @@ class HealthAnswer(Answer):
     healthy: int
     total: int
     critical_unhealthy: tuple[str, ...] = ()
+    rollback_ready: bool = False
     services: tuple[ServiceHealth, ...] = ()
     backbone: dict[str, str] = Field(default_factory=dict)
     monitor: MonitorView
@@ -313,6 +314,26 @@ class MonitorAnswer(Answer):
 class UnlockAnswer(Answer):
     ring: str
     lifted: tuple[str, ...] = ()
+
+
+class ScenarioView(Value):
+    """One thing that a drill did. Seconds count from the trouble: the switch to a bad release, an exit, a kill."""
+
+    name: str
+    expected: str
+    ended: str
+    held: bool
+    detected_s: float | None = None
+    recovered_s: float | None = None
+    faults: tuple[str, ...] = ()
+
+
+class DrillAnswer(Answer):
+    """`left` is what the drill made and could not remove."""
+
+    scenarios: tuple[ScenarioView, ...]
+    took_s: float
+    left: tuple[str, ...] = ()
 
 
 class CancelAnswer(Answer):

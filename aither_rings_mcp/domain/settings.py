@@ -111,6 +111,10 @@ class Backbone(Value):
     compose: Annotated[tuple[str, ...], Field(min_length=1)]
     env_files: EnvFiles = ()
     profiles: tuple[str, ...] = ()
+    probes: Mapping[Name, Probe] = Field(
+        default_factory=dict,
+        description="how to ask backbone services whether they are well; without, Docker's healthcheck answers, later",
+    )
     healer: str | None = Field(
         default=None, description="the backbone service that restarts unhealthy containers; paused during a rollout"
     )

@@ -24,9 +24,11 @@ if TYPE_CHECKING:
     from aither_rings_mcp.domain.answers import Answer, EvidenceAnswer, OperationAnswer
     from aither_rings_mcp.domain.model import Actor, Override
     from aither_rings_mcp.entrypoints.cli_watch import Watcher
+    from aither_rings_mcp.manager.drill import Drill
     from aither_rings_mcp.manager.ring_manager import RingManager
 
 Build = Callable[[Path | None], "RingManager"]
+BuildDrill = Callable[[], "Drill"]
 
 OUTCOME_EXITS = {
     "blocked": Exit.BLOCKED, "approval_required": Exit.BLOCKED, "declined_or_unavailable": Exit.BLOCKED,
@@ -50,9 +52,18 @@ class Session:
     """The global options of one call."""
 
     build: Build
+    build_drill: BuildDrill
     config: Path | None
     as_json: bool
     verbose: bool
+
+
+@dataclass(frozen=True)
+class Builders:
+    """What commands work with, built only when they run."""
+
+    manager: Build
+    drill: BuildDrill
 
 
 class Door(TyperGroup):
@@ -127,6 +138,8 @@ def exit_code(answer: Answer) -> Exit:
             return Exit.STATE
         case a.RecoverAnswer():
             return max((OUTCOME_EXITS.get(phase, Exit.DONE) for phase in answer.ends.values()), default=Exit.DONE)
+        case a.DrillAnswer(ok=False):
+            return Exit.INTERNAL
         case a.DoctorAnswer(ok=False):
             engine = any(finding.check == "engine" and not finding.ok for finding in answer.findings)
             return Exit.ENGINE if engine else Exit.BLOCKED
@@ -158,18 +171,24 @@ def ask(
     judge: Callable[[Answer], Exit] = exit_code,
 ) -> NoReturn:
     """One command: ask the manager, show its answer, leave with its exit code."""
+    session: Session = ctx.obj
+    answered(session, lambda watcher: question(session.build(session.config), watcher), judge)
+
+
+def answered(
+    session: Session, work: Callable[[Watcher], Awaitable[Answer]], judge: Callable[[Answer], Exit] = exit_code
+) -> NoReturn:
+    """Shows what `work` answers and leaves with its exit code."""
     from aither_rings_mcp.entrypoints.cli_render import show, show_error
     from aither_rings_mcp.entrypoints.cli_watch import Watcher
 
-    session: Session = ctx.obj
-
-    async def asked(watcher: Watcher) -> Answer:
-        return await question(session.build(session.config), watcher)
+    async def done(watcher: Watcher) -> Answer:
+        return await work(watcher)
 
     # Whatever a library prints belongs to the log: stdout is for the answer alone.
     with redirect_stdout(sys.stderr), Watcher(session.verbose) as watcher:
         try:
-            answer = asyncio.run(asked(watcher))
+            answer = asyncio.run(done(watcher))
         except KeyboardInterrupt:
             answer = None
     if answer is None:
@@ -224,7 +243,7 @@ def complete_ring(ctx: typer.Context, incomplete: str) -> list[str]:
     """Ring names from the config, for Tab."""
     root = ctx.find_root()
     try:
-        rings = list(root.obj(root.params.get("config")).settings.rings)
+        rings = list(root.obj.manager(root.params.get("config")).settings.rings)
     except Exception:  # Tab offers nothing rather than a trace
         return []
     return [ring for ring in rings if ring.startswith(incomplete)]
@@ -463,10 +482,20 @@ def doctor(
     ask(ctx, lambda manager, _: manager.doctor("quick" if quick else "full"))
 
 
+def drill(ctx: typer.Context) -> None:
+    """Prove it on scratch rings: ship bad releases, kill what controls them, and see every promise hold."""
+    from aither_rings_mcp.entrypoints.cli_drill import ended_like_ctrl_c
+    from aither_rings_mcp.entrypoints.cli_monitor import said
+
+    session: Session = ctx.obj
+    with ended_like_ctrl_c():
+        answered(session, lambda _: session.build_drill().run(said))
+
+
 PANELS: dict[str, tuple[Callable[..., None], ...]] = {
     "Look": (status, health, history, plan, gates, operation),
     "Act": (up, down, deploy, promote, rollback, approve, reject, cancel),
-    "Repair": (monitor, doctor, recover, unlock),
+    "Repair": (monitor, doctor, drill, recover, unlock),
 }
 
 
@@ -495,17 +524,24 @@ def _globals(
     ] = False,
 ) -> None:
     """Move tested images from ring to ring on one Docker machine, and always be able to go back."""
-    ctx.obj = Session(build=ctx.obj, config=config, as_json=as_json, verbose=verbose)
+    builders: Builders = ctx.obj
+    ctx.obj = Session(builders.manager, builders.drill, config=config, as_json=as_json, verbose=verbose)
 
 
-def create_app(build: Build) -> typer.Typer:
+def _real_drill() -> Drill:
+    from aither_rings_mcp.wiring import build_drill
+
+    return build_drill()
+
+
+def create_app(build: Build, build_drill: BuildDrill = _real_drill) -> typer.Typer:
     """The command line over the managers that `build` makes; commands build one only when they run."""
     app = typer.Typer(
         name="ring-ctl",
         cls=Door,
         pretty_exceptions_enable=False,
         # Reaches Tab completion too, which runs no callback.
-        context_settings={"obj": build, "help_option_names": ["-h", "--help"]},
+        context_settings={"obj": Builders(build, build_drill), "help_option_names": ["-h", "--help"]},
     )
     app.callback()(_globals)
     for panel, commands in PANELS.items():

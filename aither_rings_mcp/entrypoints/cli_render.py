@@ -125,6 +125,8 @@ def _body(page: Page, answer: a.Answer) -> None:
         case a.DoctorAnswer():
             columns = (Column(""), Column("check"), Column("found", prose=True))
             page.table(columns, ((_yes(f.ok), f.check, f.detail) for f in answer.findings))
+        case a.DrillAnswer():
+            _drill(page, answer)
         case a.VerifyAnswer():
             page.facts(("events", answer.events), ("head", answer.head), ("broken at", answer.broken_at))
         case a.MonitorAnswer():
@@ -225,6 +227,7 @@ def _health(page: Page, answer: a.HealthAnswer) -> None:
     page.facts(
         ("backbone", ", ".join(f"{name} {state}" for name, state in sorted(answer.backbone.items()))),
         ("monitor", "; ".join(said)),
+        ("way back", "open" if answer.rollback_ready else "NONE is open"),
     )
 
 
@@ -329,6 +332,23 @@ def _operation(page: Page, answer: a.OperationAnswer) -> None:
                           f"Next: {answer.error.get('next')}")  # fmt: skip
     if answer.log:
         page.notes("log", *answer.log.lines)
+
+
+def _drill(page: Page, answer: a.DrillAnswer) -> None:
+    columns = (
+        Column("held"), Column("scenario"), Column("detected s"), Column("recovered s"),
+        Column("expected", leaves=1), Column("ended", prose=True),
+    )  # fmt: skip
+    page.table(
+        columns,
+        (
+            (_yes(one.held), one.name, one.detected_s, one.recovered_s, one.expected, one.ended)
+            for one in answer.scenarios
+        ),
+    )
+    for one in answer.scenarios:
+        page.notes(one.name, *one.faults)
+    page.notes("left behind", *answer.left)
 
 
 def _lasted(answer: a.OperationAnswer) -> float:

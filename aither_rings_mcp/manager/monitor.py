@@ -14,17 +14,16 @@ import anyio
 from aither_rings_mcp.domain import policy
 from aither_rings_mcp.domain.answers import MonitorAnswer
 from aither_rings_mcp.domain.errors import NoRollbackTarget, RingBusy, RingError
-from aither_rings_mcp.domain.health import ContainerView
 from aither_rings_mcp.domain.model import RingRecord
 from aither_rings_mcp.domain.rollout import Kind, Operation, Phase, Request
 from aither_rings_mcp.domain.settings import Unhealthy
 from aither_rings_mcp.domain.watch import Call, Judgement, Memory, RingWatch, Sample
 from aither_rings_mcp.domain.watch import judge as verdict
 from aither_rings_mcp.manager.alerts import MONITOR, Alerts
-from aither_rings_mcp.manager.drift import drift, moved_tags
+from aither_rings_mcp.manager.drift import moved_tags
+from aither_rings_mcp.manager.looks import Looks
 from aither_rings_mcp.manager.marks import Marks
 from aither_rings_mcp.manager.monitor_views import ring_watch
-from aither_rings_mcp.manager.observer import judge, sampled
 from aither_rings_mcp.manager.operations import Operations
 from aither_rings_mcp.manager.way_back import lost_releases
 from aither_rings_mcp.manager.world import BACKBONE, MONITOR_CLAIM, World
@@ -47,6 +46,7 @@ class Monitor:
         remembered = world.memory.load()
         self._watches = dict(remembered.watches)
         self._alerts = Alerts(world, say, remembered.told)
+        self._looks = Looks(world, self._alerts)
         self._tries: dict[tuple[str, Phase], int] = {}
         self._woken = anyio.Event()
         #: Until then it looks at the quicker pace: a container has just exited.
@@ -118,7 +118,8 @@ class Monitor:
         halfway = {op.request.ring for op in left}
         rings = [ring for ring in self._world.settings.runtime_rings if ring not in halfway and await self._free(ring)]
         records = {ring: state.ring(ring) for ring in rings}
-        looks = await self._looks(records)
+        engine_left, self._engine_left = self._engine_left, False
+        looks = await self._looks.at(records, engine_left=engine_left)
         judgements = self._judged(looks, records)
         for ring, judgement in judgements.items():
             await self._act(ring, judgement)
@@ -177,49 +178,6 @@ class Monitor:
                 said += "; none is left"
             await self._alerts.tell(ring, "way_back", said if gone else None)
             await self._alerts.tell(ring, "tags", moved_tags(self._world, ring, record, images.names))
-
-    # -- looking
-
-    async def _looks(self, records: Mapping[str, RingRecord]) -> dict[str, Sample]:
-        """One sample of each ring that runs; drift is told on the way."""
-        left, self._engine_left = self._engine_left, False
-        backbone = await self._backbone()
-        looks: dict[str, Sample] = {}
-        for ring, record in records.items():
-            try:
-                containers = await self._world.engine.containers(self._world.project(ring))
-            except RingError as error:
-                looks[ring] = Sample(at=self._world.clock.now().timestamp(), excuse=error.message, engine_left=True)
-                continue
-            drifted = drift(self._world, record, containers)
-            await self._alerts.tell(ring, "drift", drifted)
-            if record.running:
-                look = await self._sample(containers, backbone or drifted)
-                looks[ring] = look.model_copy(update={"engine_left": left})
-        return looks
-
-    async def _backbone(self) -> str | None:
-        """What is wrong with the backbone, told when it begins and when it ends."""
-        backbone = self._world.settings.backbone
-        if backbone is None:
-            return None
-        try:
-            containers = await self._world.engine.containers(backbone.project)
-        except RingError:
-            return None
-        unwell = sorted(c.service for c in containers if not _well(c) and c.service != backbone.healer)
-        said = f"the backbone is not well: {', '.join(unwell)}" if unwell else None
-        if not containers:
-            said = "the backbone is down"
-        needed = any(self._world.state.load().ring(ring).running for ring in self._world.settings.runtime_rings)
-        await self._alerts.tell(BACKBONE, "backbone", said if needed else None)
-        return said
-
-    async def _sample(self, containers: Sequence[ContainerView], excuse: str | None) -> Sample:
-        there = {container.service for container in containers}
-        critical = [name for name in self._world.settings.critical if name in there]
-        seen = await judge(self._world, containers, critical)
-        return sampled(seen, self._world.clock.now().timestamp(), excuse)
 
     # -- judging
 
@@ -285,30 +243,38 @@ class Monitor:
     async def _restore(self, ring: str, record: RingRecord, why: str) -> None:
         """One automatic restore for each release, and none from what came by going back: then a person is called."""
         if record.returned:
-            return await self._stick(ring, f"{record.release} came by going back, and is bad too: {why}")
+            return await self._stick(ring, record, f"{record.release} came by going back, and is bad too: {why}")
         if record.release in record.taken_back:
-            return await self._stick(ring, f"{record.release} was taken back before, and is bad again: {why}")
+            return await self._stick(ring, record, f"{record.release} was taken back before, and is bad again: {why}")
         try:
             choice = policy.rollback_choice(record, ring, lost=await lost_releases(self._world, record))
             policy.check_crosses_nothing(record, ring, choice.release, MONITOR)
             request = Request(kind=Kind.ROLLBACK, ring=ring, release=choice.release, reason=why)
             op = self._started(request, f"restore {ring} {record.release} {record.deployed_at}")
         except NoRollbackTarget as error:
-            return await self._stick(ring, f"{why}; {error.message}")
+            return await self._stick(ring, record, f"{why}; {error.message}")
         except RingBusy as error:
             return self._say(f"{ring}: {error.message}; looking again")
         # It may be the one of a round before, which came to nothing: a second one is a person's to start.
         if op.final and op.phase is not Phase.DONE:
-            return await self._stick(ring, f"{why}; {op.id} could not take it back")
+            return await self._stick(ring, record, f"{why}; {op.id} could not take it back")
         self._say(f"{ring}: {why}; {op.id} takes it back to {choice.release}")
         return None
 
-    async def _stick(self, ring: str, why: str) -> None:
-        """Nothing automatic happens to this ring any more."""
-        with self._world.claims.state_lock():
-            state = self._world.state.load()
-            record = state.ring(ring).model_copy(update={"stuck": f"monitor: {why}"})
-            self._world.state.save(state.with_ring(ring, record))
+    async def _stick(self, ring: str, record: RingRecord, why: str) -> None:
+        """Nothing automatic happens to this ring any more, unless somebody changes it right now."""
+        claim = self._world.claims.take(ring, "monitor")
+        if claim is None:
+            return
+        try:
+            with self._world.claims.state_lock():
+                state = self._world.state.load()
+                now = state.ring(ring)
+                if (now.release, now.deployed_at) != (record.release, record.deployed_at):
+                    return  # another release came since the look
+                self._world.state.save(state.with_ring(ring, now.model_copy(update={"stuck": f"monitor: {why}"})))
+        finally:
+            claim.release()
         await self._alerts.call(ring, "stuck", why)
 
     # -- telling
@@ -328,7 +294,3 @@ class Monitor:
             alerts=tuple(f"{key}: {said}" for key, said in sorted(self._alerts.told.items())),
             resumed=tuple(resumed),
         )
-
-
-def _well(container: ContainerView) -> bool:
-    return container.status == "running" and container.health in {None, "healthy"}

@@ -230,6 +230,18 @@ def next_actions(op: Operation, outcome: str, onward: Sequence[str] = ()) -> tup
             return ()
 
 
+def undone(op: Operation) -> tuple[str, ...]:
+    """What cancelling took back, by the phase in which it was heard; images that were built stay, unused."""
+    last = next((step.phase for step in reversed(op.steps) if step.phase is not Phase.CANCELLED), Phase.ACCEPTED)
+    match last:
+        case Phase.BUILDING:
+            return ("the build was stopped",)
+        case Phase.GATING:
+            return ("the gates were stopped", "a preview that they ran in was taken down")
+        case _:
+            return ()
+
+
 def stuck_error(ring: str, why: str) -> RingStuck:
     operation, _, _ = why.partition(":")
     seen = f"`ring-ctl operation {operation} --evidence`, " if operation.startswith("op-") else ""

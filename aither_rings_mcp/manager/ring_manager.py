@@ -300,6 +300,7 @@ class RingManager:
             as_of=self._world.clock.now(),
             operation_id=op.id,
             status=op.phase,
+            undone=outcomes.undone(op) if cancelled else (),
         )
 
     async def recover(self, actor: Actor, *, wait_s: float | None = None, watch: Watch | None = None) -> RecoverAnswer:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aither_rings_mcp.domain import policy
 from aither_rings_mcp.domain.answers import NextAction, UnlockAnswer
-from aither_rings_mcp.domain.errors import Forbidden, InvalidArguments
+from aither_rings_mcp.domain.errors import Forbidden, InvalidArguments, RingBusy
 from aither_rings_mcp.domain.model import Actor, Event
 from aither_rings_mcp.manager.world import World
 
@@ -22,12 +22,20 @@ def unlock(world: World, ring: str, actor: Actor, reason: str) -> UnlockAnswer:
     lifted: list[str] = []
     if world.claims.clear_unreadable(ring):
         lifted.append("the claim that could not be read")
-    with world.claims.state_lock():
-        state = world.state.load()
-        record = state.ring(ring)
-        if record.stuck:
-            lifted.append(f"stuck ({record.stuck})")
-            world.state.save(state.with_ring(ring, record.model_copy(update={"stuck": None})))
+    claim = world.claims.take(ring, "unlock")
+    if claim is None:
+        raise RingBusy(
+            f"{ring} is being changed right now", f"Wait for it to end: `ring-ctl status {ring}`.", ring=ring
+        )
+    try:
+        with world.claims.state_lock():
+            state = world.state.load()
+            record = state.ring(ring)
+            if record.stuck:
+                lifted.append(f"stuck ({record.stuck})")
+                world.state.save(state.with_ring(ring, record.model_copy(update={"stuck": None})))
+    finally:
+        claim.release()
     now = world.clock.now()
     if lifted:
         told = Event(

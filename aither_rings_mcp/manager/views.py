@@ -189,7 +189,8 @@ async def health(world: World, ring: str, services: Sequence[str] | None) -> Hea
     critical = tuple(service.name for service in bad if service.critical)
     healthy = len(seen) - len(bad)
     actions: list[NextAction] = []
-    if critical and (way := _way_back(world, record, (await world.engine.images()).ids)):
+    way = _way_back(world, record, (await world.engine.images()).ids)
+    if critical and way:
         actions.append(NextAction(tool="ring_rollback", arguments={"ring": ring}, why=f"go back to {way.tag}"))
     if bad:
         actions.append(NextAction(tool="ring_history", arguments={"ring": ring, "limit": 5}, why="see what changed"))
@@ -204,6 +205,7 @@ async def health(world: World, ring: str, services: Sequence[str] | None) -> Hea
         healthy=healthy,
         total=len(seen),
         critical_unhealthy=critical,
+        rollback_ready=way is not None,
         services=seen,
         backbone=await _backbone(world),
         monitor=watched(world, ring),

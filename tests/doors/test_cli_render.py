@@ -199,7 +199,10 @@ def test_notes_and_facts_leave_no_trailing_blanks_and_no_empty_lines(capsys: pyt
         "prod:\n  STUCK: it failed\n  once a person has looked: ring-ctl unlock prod --reason TEXT\n"
     )
     well = a.HealthAnswer(**COMMON, ring="prod", state="down", healthy=0, total=0, monitor=a.MonitorView(armed=False))
-    assert words(well, capsys) == "Here it is.\nmonitor  no monitor would take this ring's release back\n"
+    assert (
+        words(well, capsys)
+        == "Here it is.\nmonitor   no monitor would take this ring's release back\nway back  NONE is open\n"
+    )
 
 
 # -- at a terminal's width, and in a pipe

@@ -1,8 +1,8 @@
 """A Docker engine of a test's own, on a machine of its own: both may be killed, and the engine may be pruned.
 
-The machine is a set of namespaces: processes, mounts and network interfaces are its own, so that nothing it does reaches
-those beside it (with `--bridge=none` alone, dockerd would take `docker0` away from everybody), and when it ends, the
-kernel ends and removes all of them. It ends with its standard input, so also when the tests are killed.
+The machine is a set of namespaces: processes, mounts and network interfaces are its own, so that nothing it does
+reaches those beside it (with `--bridge=none` alone, dockerd would take `docker0` away from everybody), and when it
+ends, the kernel ends and removes all of them. It ends with its standard input, so also when the tests are killed.
 """
 
 from __future__ import annotations

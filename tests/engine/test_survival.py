@@ -113,6 +113,7 @@ def test_an_operation_cancelled_at_its_gates_leaves_everything_as_it_was(small: 
         wait_for(marker.exists, 10, "the gate runs")
         said = small.ctl("cancel", operation, "--reason", "wrong release")
     assert (said.code, said.answer["status"]) == (0, "cancelled")
+    assert said.answer["undone"][0] == "the gates were stopped"
     assert door.wait(20) == 4
     assert (small.everything_running(), small.recorded()) == (before, recorded)
     assert small.told(operation) == ["cancelled"]

@@ -160,6 +160,20 @@ async def test_a_backbone_that_is_not_well_holds_the_rollback_and_is_told_by_nam
 
 
 @pytest.mark.promise(10)
+async def test_a_probe_of_the_backbone_knows_before_docker_does(patrol: Patrol) -> None:
+    shop = patrol.shop
+    redis = {"redis": {"tcp": True, "port": 6379}}
+    shop.settings = settings(backbone={"project": BACKBONE, "compose": ["s.yml"], "probes": redis})
+    shop.boot()
+    (container,) = shop.machine.of(BACKBONE)
+    shop.machine.images[container.spec.image] = Fault("never-healthy", frozenset({BACKBONE}))
+    shop.turn("v2", SICK)
+    assert (await patrol.watch(180))["prod"] is Call.HELD
+    assert container.status == "running"
+    assert patrol.rollbacks() == []
+
+
+@pytest.mark.promise(10)
 async def test_rings_that_go_bad_together_have_the_same_trouble(patrol: Patrol) -> None:
     shop = patrol.shop
     await patrol.watch(30)
@@ -187,6 +201,26 @@ async def test_an_engine_that_is_away_is_no_reason_to_roll_back(patrol: Patrol) 
     shop.machine.away = False
     assert await patrol.watch(30) == {"dev": Call.WELL, "prod": Call.WELL}
     assert patrol.rollbacks() == []
+
+
+@pytest.mark.promise(10)
+async def test_what_an_engine_left_down_is_held_and_nothing_is_rolled_back(patrol: Patrol) -> None:
+    shop = patrol.shop
+    release = shop.record().release
+    await patrol.watch(15)
+    shop.machine.away = True
+    await patrol.watch(15)
+    shop.machine.away = False
+    for container in shop.machine.containers.values():
+        if container.project == "shop-prod":  # alone, so that no other ring or service excuses it
+            container.status = "exited"
+    assert await patrol.watch(240) == {"dev": Call.WELL, "prod": Call.HELD}
+    assert (shop.record().release, shop.record().quarantine, patrol.rollbacks()) == (release, (), [])
+    assert patrol.alerts() == [("prod", "held")]
+    await shop.manager.up("prod", ANN)
+    await shop.work()
+    assert await patrol.watch(60) == {"dev": Call.WELL, "prod": Call.WELL}
+    assert patrol.alerts() == [("prod", "held"), ("prod", "held_over")]
 
 
 async def test_drift_is_told_and_never_put_right_in_silence(patrol: Patrol) -> None:

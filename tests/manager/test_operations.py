@@ -225,7 +225,7 @@ async def test_a_cancelled_promotion_changed_nothing(busy_shop: Shop) -> None:
     asked = await busy_shop.promote(wait_s=0)
     busy_shop.hands.held = False
     answer = await busy_shop.manager.cancel(asked.operation_id, ANN, "not today")
-    assert (answer.ok, answer.status) == (True, "cancelled")
+    assert (answer.ok, answer.status, answer.undone) == (True, "cancelled", ())
     with pytest.raises(Forbidden, match="was cancelled; nothing was changed"):
         await busy_shop.manager._result(asked.operation_id, 0, None)  # pyright: ignore[reportPrivateUsage]
     after = everything(busy_shop)
