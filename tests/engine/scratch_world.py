@@ -56,6 +56,11 @@ class ScratchWorld(World):
 
     def ready(self) -> None:
         """A new release waits in staging."""
+        self.deployed()
+        self.arrange("promote", "dev", "staging")
+
+    def deployed(self) -> None:
+        """dev runs a new release."""
         program = waits(self.engine.version()["Arch"])
         assert program, "no program for this engine's processor"
         for service in SERVICES:
@@ -66,7 +71,6 @@ class ScratchWorld(World):
                 changes=['CMD ["/program"]'],
             )
         self.arrange("deploy", "dev", "--no-build")
-        self.arrange("promote", "dev", "staging")
 
     def promoted(self) -> str:
         """A new release runs in prod, and its worker has ended; its id."""

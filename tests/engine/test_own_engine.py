@@ -21,8 +21,8 @@ from aither_rings_mcp.wiring import installation
 
 pytestmark = pytest.mark.engine
 
-#: The fast profile as it is; `watched` alone is quicker still.
-FAST = {"poll": "1s", "suspect_poll": "500ms", "unhealthy_for": "3s", "dead_for": "3s"}
+#: The fast profile as it is; `watched` alone is quicker still. What a test before promoted has not settled yet.
+FAST = {"poll": "1s", "suspect_poll": "500ms", "unhealthy_for": "3s", "dead_for": "3s", "settle": "30m"}
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +135,8 @@ def nothing_is_taken_back(world: ScratchWorld, *, beside: bool = True) -> Iterat
 
     Not `beside`: with no other ring that could have the same trouble, and so be its excuse.
     """
-    world.promoted()
+    if not world.ring("prod")["rollback_ready"]:
+        world.promoted()
     if not beside:
         world.arrange("down", "dev")
     begun, rings = time.time(), ("dev", "prod")
@@ -143,6 +144,7 @@ def nothing_is_taken_back(world: ScratchWorld, *, beside: bool = True) -> Iterat
     operations, told = [world.latest_operation(ring) for ring in rings], len(world.history())
     with watched(world, **FAST) as monitor:
         wait_for(lambda: monitor_looked_at(world) > begun, 20, "the monitor has looked")
+        assert world.quick("health", "prod").answer["monitor"]["armed"]
         yield monitor
     assert [world.latest_operation(ring) for ring in rings] == operations
     for ring in rings:
@@ -217,16 +219,16 @@ def here(world: ScratchWorld) -> set[str]:
 
 
 def goes_back_to(world: ScratchWorld, release: str, *words: str) -> None:
-    said = world.ctl("rollback", "prod", *words)
+    said = world.quick("rollback", "prod", *words)
     assert (said.code, said.outcome, said.answer["to"]) == (0, "rolled_back", release), said
     assert world.running_images("prod") == world.stored_images(release)
     assert world.healthy("prod")
-    assert world.ctl("history", "verify").code == 0
+    assert world.quick("history", "verify").code == 0
 
 
 def lost_ways(world: ScratchWorld) -> str:
     """What one round of the monitor tells of prod's ways back."""
-    alerts = [str(alert) for alert in world.ctl("monitor", "--once").answer["alerts"]]
+    alerts = [str(alert) for alert in world.quick("monitor", "--once").answer["alerts"]]
     (told,) = [alert for alert in alerts if alert.startswith("prod") and "no way back any more" in alert]
     return told
 
@@ -237,8 +239,8 @@ def test_after_a_real_system_prune_the_way_back_is_open_and_older_ones_are_told_
     private: PrivateEngine, world: ScratchWorld
 ) -> None:
     older, way, newest = str(world.ring("prod")["release"]), world.promoted(), world.promoted()
-    for _ in range(2):  # dev and staging go on, so that the pins of what prod runs need not run
-        world.ready()
+    world.deployed()
+    world.ready()  # dev and staging have gone on, so that the pins of what prod runs need not run
     world.workers_end()
     private.prune("system", "prune", "-af")
     assert images_of(world, way, newest) <= here(world)
@@ -251,7 +253,7 @@ def test_after_a_real_system_prune_the_way_back_is_open_and_older_ones_are_told_
     goes_back_to(world, way)
 
     assert "none is left" in lost_ways(world)
-    refused = world.ctl("rollback", "prod")
+    refused = world.quick("rollback", "prod")
     assert refused.error["code"] == "no_rollback_target"
     world.arrange("promote", "staging", "prod")
     world.workers_end()
