@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from private_engine import PrivateEngine
 from scratch_world import ScratchWorld
-from test_monitor import Running, watched
+from watching import Running, watched
 from worlds import wait_for
 
 from aither_rings_mcp.domain.composition import LABEL_PIN
