@@ -32,6 +32,8 @@ class Sample(Value):
     excuse: str | None = None
     #: nothing could be seen of the ring itself
     blind: bool = False
+    #: Whether the engine was away since the look before, or was then and what is dead now has been so ever since.
+    engine_left: bool = False
 
 
 class Call(StrEnum):
@@ -70,7 +72,7 @@ class RingWatch(Value):
         before = self.samples if self.release == release else ()
         if before and not 0 <= sample.at - before[-1].at <= max(_GAP_S, 4 * rule.poll):
             before = ()
-        samples = (*before, sample)
+        samples = (*before, _after_the_engine_left(before, sample))
         if judge(samples, rule).call is Call.WELL:
             samples = samples[-1:]
         elif len(samples) > _KEPT:
@@ -115,6 +117,22 @@ def _thinned(samples: Sequence[Sample]) -> tuple[Sample, ...]:
     head, going, latest = samples[:2], samples[2 : -_KEPT + 3], samples[-_KEPT + 3 :]
     excused = [sample for sample in going if sample.excuse is not None]
     return (*head, *excused[-1:], *latest)
+
+
+def _after_the_engine_left(before: Sequence[Sample], sample: Sample) -> Sample:
+    """The look, excused if what is dead died with the engine: until it has been seen up again, or died before.
+
+    An engine that was killed stops what still ran when it starts again, and takes that for a person's wish (20.10):
+    `unless-stopped` does not bring it up.
+    """
+    latest = before[-1] if before else None
+    left = sample.engine_left or bool(latest and latest.engine_left and sample.dead)
+    if latest and latest.dead and not latest.engine_left:
+        left = False
+    excuse = sample.excuse
+    if left and sample.dead and excuse is None:
+        excuse = f"the engine was away, and did not start again: {', '.join(sample.dead)}"
+    return sample.model_copy(update={"engine_left": left, "excuse": excuse})
 
 
 def judge(samples: Sequence[Sample], rule: RollbackRule) -> Judgement:

@@ -22,8 +22,8 @@ class Looks:
         self._world = world
         self._alerts = alerts
 
-    async def at(self, records: Mapping[str, RingRecord]) -> dict[str, Sample]:
-        """One sample of each of these rings that runs."""
+    async def at(self, records: Mapping[str, RingRecord], *, engine_left: bool) -> dict[str, Sample]:
+        """One sample of each of these rings that runs. `engine_left`: since the looks before."""
         looks: dict[str, Sample] = {}
         try:
             backbone = await trouble(self._world)
@@ -34,11 +34,13 @@ class Looks:
                 drifted = drift(self._world, record, containers)
                 await self._alerts.tell(ring, "drift", drifted)
                 if record.running:
-                    looks[ring] = await self._sample(containers, backbone or drifted)
+                    look = await self._sample(containers, backbone or drifted)
+                    looks[ring] = look.model_copy(update={"engine_left": engine_left})
         except RingError as error:
             await self._alerts.tell(BACKBONE, "engine", error.message)
             unseen = [ring for ring, record in records.items() if record.running and ring not in looks]
-            return {**looks, **{ring: Sample(at=self._now(), excuse=error.message, blind=True) for ring in unseen}}
+            nothing = Sample(at=self._now(), excuse=error.message, blind=True, engine_left=True)
+            return {**looks, **dict.fromkeys(unseen, nothing)}
         await self._alerts.tell(BACKBONE, "engine", None)
         return looks
 

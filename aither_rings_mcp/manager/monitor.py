@@ -54,6 +54,8 @@ class Monitor:
         self._woken = anyio.Event()
         #: Until then it looks at the quicker pace: a container has just exited.
         self._closely_until = 0.0
+        #: Whether the engine was away since the last round: it may be back already.
+        self._engine_left = False
         self._said_at = 0.0
 
     async def run(self) -> None:
@@ -108,6 +110,11 @@ class Monitor:
         while True:
             with suppress(RingError):
                 await self._world.deaths.follow(heard)
+            try:
+                await self._world.engine.facts()
+            except RingError:
+                self._engine_left = True
+                self._woken.set()
             await anyio.sleep(self._quick)
 
     async def round(self) -> MonitorAnswer:
@@ -119,7 +126,8 @@ class Monitor:
         halfway = {op.request.ring for op in left}
         rings = [ring for ring in self._world.settings.runtime_rings if ring not in halfway and await self._free(ring)]
         records = {ring: state.ring(ring) for ring in rings}
-        looks = await self._looks.at(records)
+        engine_left, self._engine_left = self._engine_left, False
+        looks = await self._looks.at(records, engine_left=engine_left)
         self._watches = {ring: watch for ring, watch in self._watches.items() if state.ring(ring).running}
         judgements = self._judged(looks, records)
         for ring, judgement in judgements.items():

@@ -172,3 +172,37 @@ def test_nobody_is_condemned_on_a_good_look_or_with_an_excuse_or_on_fewer_than_t
 
 def verdict(judgement: Judgement) -> tuple[Call, float]:
     return judgement.call, round(judgement.bad_for, 6)
+
+
+def watched(*looks: Sample) -> list[Call]:
+    """What each look comes to, one after the other."""
+    watch, calls = RingWatch(), list[Call]()
+    for one in looks:
+        watch = watch.seen("r-1", one, FAST)
+        calls.append(judge(watch.samples, FAST).call)
+    return calls
+
+
+DEAD = {"unhealthy": 1, "dead": ("veil",)}
+
+
+@pytest.mark.promise(10)
+def test_what_died_with_the_engine_is_held_until_it_was_seen_up_again() -> None:
+    left = look(2, excuse="no engine", engine_left=True)
+    felled = [look(at, **DEAD) for at in range(3, 20)]
+    assert watched(look(1), left, *felled) == [Call.WELL, Call.WELL, *[Call.HELD] * len(felled)]
+    # the engine was back before anybody looked
+    assert watched(look(1), look(2, **DEAD, engine_left=True), *felled)[-1] is Call.HELD
+    up_again = [look(at) for at in range(20, 27)]
+    assert watched(look(1), left, *felled, *up_again)[-1] is Call.WELL
+    later = [look(at, **DEAD) for at in range(27, 40)]
+    assert watched(look(1), left, *felled, *up_again, *later)[-1] is Call.CONDEMNED
+
+
+@pytest.mark.promise(10)
+def test_an_engine_that_was_away_excuses_nothing_that_was_dead_before_or_dies_later() -> None:
+    left = look(5, excuse="no engine", engine_left=True)
+    dying = [look(at, **DEAD) for at in (2, 3, 4)]
+    after = [look(at, **DEAD) for at in range(6, 20)]
+    assert watched(look(1), *dying, left, *after)[-1] is Call.CONDEMNED
+    assert watched(look(1), left, look(6), *after[1:])[-1] is Call.CONDEMNED
