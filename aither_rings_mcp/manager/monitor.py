@@ -231,6 +231,9 @@ class Monitor:
             return  # another release came since the look
         await self._alerts.tell(ring, "stuck", record.stuck)
         match judgement.call:
+            case Call.HELD if self._engine_stopped_it(ring):
+                await self._alerts.begin(ring, "held", str(judgement.reason))
+                self._bring_up(ring, record, judgement)
             case Call.HELD if judgement.since is not None:
                 await self._alerts.begin(ring, "held", f"unhealthy, but held: {judgement.reason}")
             case Call.CONDEMNED if record.stuck:
@@ -252,6 +255,19 @@ class Monitor:
         if bad_for == 0 or self._world.clock.monotonic() - self._said_at >= _SAY_S:
             self._say(f"{what}, for {bad_for:.0f} s")
             self._said_at = self._world.clock.monotonic()
+
+    def _engine_stopped_it(self, ring: str) -> bool:
+        latest = self._watches[ring].samples[-1]
+        return latest.engine_left and bool(latest.dead)
+
+    def _bring_up(self, ring: str, record: RingRecord, judgement: Judgement) -> None:
+        """What ran until the engine went runs again: once, as it may be the engine that is not well."""
+        request = Request(kind=Kind.UP, ring=ring, reason=judgement.reason)
+        try:
+            op = self._operations.start(request, MONITOR, f"up {ring} {record.release} {judgement.since}")
+        except RingBusy as error:
+            return self._say(f"{ring}: {error.message}; looking again")
+        return self._say(f"{ring}: {judgement.reason}; {op.id} starts it again")
 
     def _started(self, request: Request, key: str) -> Operation:
         """The one restore of this release: of this round, or of one before. One that the engine's absence ended

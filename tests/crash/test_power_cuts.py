@@ -114,8 +114,9 @@ async def answered(asked: Any) -> None:
 
 
 async def carried_on(shop: Shop) -> None:
-    """New processes, and whatever was left is carried on."""
+    """New processes, the monitor's too, and whatever was left is carried on."""
     shop.boot()
+    shop.manager.monitor(shop.said.append)  # tells what the one before had no time to tell
     await shop.recover()
 
 

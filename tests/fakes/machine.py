@@ -105,9 +105,9 @@ class Machine:
         self.power.effect(name)
 
     def reboot(self) -> None:
-        """Every container stops; nothing starts by itself."""
+        """Every container stops; nothing starts by itself, except the backbone, as its restart policy says."""
         for container in self.containers.values():
-            if container.status != "created":
+            if container.status != "created" and container.project != "shop-shared":
                 container.status = "exited"
 
     # -- images
