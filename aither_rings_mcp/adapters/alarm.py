@@ -22,6 +22,7 @@ class CommandAlarm:
     async def call(self, event: Event) -> str | None:
         if not self._alerts.command:
             return None
+        event = event.redacted()
         told = {
             "ring": event.ring,
             "event": event.event,

@@ -41,11 +41,12 @@ class HistoryFile:
         self._disk = disk
 
     def append(self, event: Event) -> RecordedEvent:
-        """Adds the event and returns it as recorded, on disk.
+        """Adds the event and returns it as recorded, on disk, its free text redacted.
 
         The same event of the same operation and ring again is the one already there: a recovering worker
         repeats itself. An event without an operation is never a repetition.
         """
+        event = event.redacted()  # before the hash: nothing that is chained can be taken out again
         durable.folder(self._path.parent, self._disk)
         with (
             durable.locked(self._lock),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import Literal
 
 from pydantic import AwareDatetime
@@ -20,6 +21,10 @@ SECTIONS: tuple[SectionName, ...] = (
 BUNDLE_BYTES = 256 * 1024
 #: The longest line, in characters.
 LINE_MOST = 2000
+#: What is read beyond it, as a secret is known by its end as well; a private key is the longest of them.
+_LINE_SLACK = 4096
+#: Put on a line of its own behind one whose end is not read, with how much that is; `plain` leaves no other in a text.
+_CUT = "\x00"
 #: What a page costs as JSON, in characters: an answer stays under 8,000 tokens with it.
 PAGE_MOST = 20_000
 
@@ -97,15 +102,30 @@ def cleaned(one: Draft, secrets: frozenset[str]) -> Draft:
 
 def clean(text: str, secrets: frozenset[str]) -> str:
     """The text without control characters and secrets, its lines no longer than anybody reads."""
-    return "\n".join(_line(line) for line in redact(mask(plain(text), secrets)).split("\n"))
+    read = "\n".join(map(_readable, plain(text).split("\n")))
+    return "\n".join(_lines(redact(mask(read, secrets))))
 
 
-def _line(line: str) -> str:
+def _readable(line: str) -> str:
+    most = LINE_MOST + _LINE_SLACK
+    return line if len(line) <= most else f"{line[:most]}\n{_CUT}{len(line) - most}"
+
+
+def _lines(text: str) -> Iterator[str]:
+    lines = text.split("\n")
+    for line, following in pairwise([*lines, ""]):
+        if not line.startswith(_CUT):
+            yield _line(line, int(following[1:]) if following.startswith(_CUT) else 0)
+
+
+def _line(line: str, unread: int) -> str:
     # Again without the engine's time stamp: some secrets are known by standing at the beginning of a line.
     stamp, space, rest = line.partition(" ")
     if stamp.endswith("Z") and stamp[:1].isdigit():
         line = stamp + space + redact(rest)
-    return line if len(line) <= LINE_MOST else f"{line[:LINE_MOST]} [{len(line) - LINE_MOST} more characters]"
+    # what was masked made room, but at the end of what was read there may be half a secret
+    most = max(0, min(LINE_MOST, len(line) - _LINE_SLACK)) if unread else LINE_MOST
+    return line if len(line) <= most else f"{line[:most]} [{len(line) - most + unread} more characters]"
 
 
 def trimmed(one: Draft, most: int) -> Draft:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AliasChoices, AwareDatetime, BaseModel, ConfigDict, Field
+
+from aither_rings_mcp.domain.redact import redact
 
 
 class Value(BaseModel):
@@ -166,6 +168,11 @@ class Event(Value):
     duration_s: float | None = None
     gates_failed: tuple[str, ...] = ()
     detail: str | None = None
+
+    def redacted(self) -> Self:
+        """The event with its free text as it may leave, or be kept."""
+        said = {"reason": self.reason, "detail": self.detail}
+        return self.model_copy(update={name: redact(text) for name, text in said.items() if text})
 
 
 class RecordedEvent(Event):

@@ -7,17 +7,40 @@ from collections.abc import Iterable
 
 MASK = "[redacted]"
 
+#: Parts of the names of variables that usually hold a secret.
+NAME_PARTS = (
+    r"(?<!by)(?<!com)pass(?!e[sd])|pwd|secret|token|private|credential|dsn|cookie|session|salt|signature|signing"
+    r"|webhook|bearer|jwt|auth(?!ors?(?![a-z]))|keys?(?![a-z])|(?<![a-z0-9])(?:pw|pin|otp|cert|sas)(?![a-z0-9])"
+)
+#: Values that tell nobody anything, whatever they are called.
+COMMON = frozenset(
+    {"true", "false", "none", "null", "default", "auto", "enabled", "disabled", "required", "optional", "disable"}
+)
+
+# Every repetition that can fail behind what it took has a bound: whoever writes a log chooses what we read.
+_ESCAPES = r"\\{0,32}"
+_ASSIGNED = rf"{_ESCAPES}[\"']?[ \t]{{0,16}}(?::(?!:)|=(?!=))[ \t]{{0,16}}"
+_PLAIN_VALUE = rf"{_ESCAPES}[\"']?(?:-?\d{{1,9}}(?:\.\d{{1,6}})?|{'|'.join(sorted(COMMON))})(?![^\s\"'\\&,;)}}\]])"
 _KEYWORD = (
-    r"(?:password|passwd|passphrase|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|credentials?|"
-    r"session[_-]?id|(?<![a-z])dsn|(?-i:_AUTH)|(?<![a-z])pwd(?==))"
+    r"(?:password|passwd|passphrase|secret|token|credentials?|session[_-]?id"
+    r"|(?:api|access|private|encryption|signing|master|hmac)[_-]?key"
+    r"|(?<![a-z0-9])(?:db|pg|sql|smtp|mail|ldap|ftp|user|admin|root)[_-]?pass"
+    r"|(?<![a-z])dsn|(?-i:_AUTH)|(?<![a-z])pwd(?==))"
+)
+# In words, only what is plain is a secret's name: `pass: 12 tests`, `primary_key=id`. A variable in capitals is one of
+# a program's settings, and counts by any part of its name, if it is more than that part: `PASS: test_x` is none.
+_VARIABLE = (
+    rf"(?-i:(?<![A-Za-z0-9_])(?=[A-Z0-9]{{0,40}}_|[A-Z0-9]{{1,40}}PASS)(?=[A-Z0-9_]{{0,40}}?(?i:{NAME_PARTS}))"
+    r"[A-Z][A-Z0-9_]{1,60}(?<!_FILE)(?<!_PATH)(?<!_DIR))"
+    rf"(?:(?-i:(?<=PASS)|(?<=PWD)|(?<=_PW)|(?<=_PIN)|(?<=_OTP))|(?!{_ASSIGNED}{_PLAIN_VALUE}))"
 )
 # A keyword ends its word or is followed by `_more` or `More`: a service called `secrets`, `tokens: 12 passed`
 # and `test_token.py::test_x` are no secrets. `::` and `==` assign nothing.
 _NAME = (
-    rf"{_KEYWORD}(?:[_-][a-z0-9_-]{{0,40}}|(?-i:[A-Z0-9][A-Za-z0-9]{{0,40}}))?"
-    r"\\*[\"']?[ \t]*(?::(?!:)|=(?!=))[ \t]*"
+    rf"(?:{_KEYWORD}(?:[_-][a-z0-9_-]{{0,40}}|(?-i:(?!S\b)[A-Z0-9][A-Za-z0-9]{{0,40}}))?|{_VARIABLE})"
+    rf"{_ASSIGNED}"
 )
-_HEADER = r"\b(?:(?:proxy-)?authorization|(?:set-)?cookie)\\*[\"']?[ \t]*[:=][ \t]*"
+_HEADER = r"\b(?:(?:proxy-)?authorization|(?:set-)?cookie)\\{0,32}[\"']?[ \t]{0,16}[:=][ \t]{0,16}"
 # A word alone is no credential (`basic networking`): one has a digit, or an upper-case letter after a lower-case one.
 _CREDENTIAL = r"(?=[a-z._~+/=-]*(?:[0-9]|(?-i:[a-z][A-Z])))[a-z0-9._~+/=-]{8,}"
 
@@ -34,19 +57,19 @@ _RULES: tuple[tuple[str, str], ...] = (
     (rf"(?P<keep>{_HEADER}[\"'])[^\r\n\"']+", rf"\g<keep>{MASK}"),
     (rf"(?P<keep>{_HEADER})[^\s\"'][^\r\n\"']*", rf"\g<keep>{MASK}"),
     (rf"\b(?P<keep>Bearer|Basic|Token)\s+{_CREDENTIAL}", rf"\g<keep> {MASK}"),
-    # JSON web tokens
-    (r"\beyJ[a-z0-9_-]{8,}\.[a-z0-9_-]{8,}\.[a-z0-9_-]*", MASK),
+    # JSON web tokens, also cut off: an object in base64 begins so
+    (r"\beyJ[a-z0-9_-]{16,}(?:\.[a-z0-9_-]*){0,4}", MASK),
     # Issuers' own prefixes: GitHub, GitLab, Slack, Stripe; OpenAI and its like, npm, PyPI, Hugging Face; AWS; Google.
     (r"\b(?:gh[pousr]_|github_pat_|glpat-|xox[abeprs]-|[sr]k_(?:live|test)_)[a-z0-9_-]{10,}", MASK),
-    (r"\b(?:sk-|npm_|pypi-|hf_)(?=[a-z_-]*[0-9])[a-z0-9_-]{10,}", MASK),
+    (r"\b(?:sk-|npm_|pypi-|hf_)(?=[a-z_-]{0,64}[0-9])[a-z0-9_-]{10,}", MASK),
     (r"\b(?-i:AKIA|ASIA)[A-Z0-9]{16}\b", MASK),
     (r"\b(?-i:AIza)[a-z0-9_-]{30,}", MASK),
     # name=value, name: value, "name": "value with spaces", \"name\": \"value\", ?name=value, --name value
     (rf"(?P<keep>{_NAME}[bru]?\")(?:\\.|[^\"\\\r\n])+", rf"\g<keep>{MASK}"),
     (rf"(?P<keep>{_NAME}[bru]?')(?:\\.|[^'\\\r\n])+", rf"\g<keep>{MASK}"),
-    (rf"(?P<keep>{_NAME}\\+[\"'])(?:(?!\\+[\"'])[^\r\n])+", rf"\g<keep>{MASK}"),
-    (rf"(?P<keep>{_NAME})(?!\[redacted\]|[bru]?[\"']|\\+[\"'])[^\s\"'&]*[^\s\"'&,;)}}\]\\]", rf"\g<keep>{MASK}"),
-    (rf"(?P<keep>--[a-z-]*{_KEYWORD}[a-z-]* +)(?![-\[])\S+", rf"\g<keep>{MASK}"),
+    (rf"(?P<keep>{_NAME}\\{{1,32}}[\"'])(?:(?!\\{{1,32}}[\"'])[^\r\n])+", rf"\g<keep>{MASK}"),
+    (rf"(?P<keep>{_NAME})(?!\[redacted\]|[bru]?[\"']|\\{{1,32}}[\"'])[^\s\"'&]*[^\s\"'&,;)}}\]\\]", rf"\g<keep>{MASK}"),
+    (rf"(?P<keep>(?<![\w-])--[a-z-]{{0,40}}{_KEYWORD}[a-z-]{{0,40}} +)(?![-\[])\S+", rf"\g<keep>{MASK}"),
 )
 #: The end of a private key whose beginning was cut off, each line perhaps behind a time stamp.
 _KEY_END = re.compile(
@@ -89,11 +112,11 @@ def _spellings(char: str) -> str:
     if char.isascii() and char.isalnum():
         return char
     percent = "".join(f"%{byte:02x}" for byte in char.encode(errors="replace"))
-    ways = [rf"\\*{re.escape(char)}", rf"(?i:{percent})", rf"(?i:\\+u{ord(char):04x})"]
+    ways = [rf"{_ESCAPES}{re.escape(char)}", rf"(?i:{percent})", rf"(?i:\\{{1,32}}u{ord(char):04x})"]
     if char == " ":
         ways.append(r"\+")
     if char == "\n":
-        ways.append(r"\\+n")
+        ways.append(r"\\{1,32}n")
     return f"(?:{'|'.join(ways)})"
 
 

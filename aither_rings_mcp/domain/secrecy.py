@@ -7,15 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 from urllib.parse import unquote
 
-from aither_rings_mcp.domain.redact import MASK, redact
+from aither_rings_mcp.domain.redact import COMMON, MASK, NAME_PARTS, redact
 
 Config = Mapping[str, Any]
 
-_SECRET_NAME = re.compile(
-    r"pass|pwd|secret|token|private|credential|dsn|cookie|session|salt|signature|signing|webhook|bearer|jwt"
-    r"|auth(?!ors?(?![a-z]))|keys?(?![a-z])|(?:^|[_.-])(?:pw|pin|otp|cert|sas)(?:$|[_.-])",
-    re.IGNORECASE,
-)
+_SECRET_NAME = re.compile(NAME_PARTS, re.IGNORECASE)
 #: A number is a secret under one of these only: `MAX_TOKENS=4096` must not turn every 4096 into a mask.
 _NUMBER_NAME = re.compile(r"pass|pwd|(?:^|[_.-])(?:pw|pin|otp)(?:$|[_.-])", re.IGNORECASE)
 _FILE_NAME = re.compile(r"[_.-](?:file|path|dir)$", re.IGNORECASE)
@@ -24,9 +20,6 @@ _IDENTITY_NAME = re.compile(r"commit|sha|rev|digest|hash|image|release|version",
 _ADDRESS_NAME = re.compile(r"host|addr|url|uri|server|endpoint|broker|origin|domain", re.IGNORECASE)
 _CREDENTIAL = re.compile(r"[A-Za-z0-9+/=_.~-]{20,}")
 _RUN = re.compile(r"(?=[A-Za-z]*[0-9])(?=[0-9]*[A-Za-z])[A-Za-z0-9]{16,}")
-_COMMON = frozenset(
-    {"true", "false", "none", "null", "default", "auto", "enabled", "disabled", "required", "optional", "disable"}
-)
 _NUMBER = re.compile(r"-?\d{1,9}(?:\.\d{1,6})?")
 _WORD = re.compile(r"[A-Za-z][A-Za-z_-]{0,23}")
 _AMOUNT = re.compile(r"\d{1,6}(?:ms|s|m|h|d|k|kb|mb|gb)|v?\d{1,4}(?:\.\d{1,4}){1,3}", re.IGNORECASE)
@@ -101,7 +94,7 @@ def _secret_values(config: Config) -> Iterator[str]:
 
 
 def _tells(name: str, value: str) -> bool:
-    if value.lower() in _COMMON or len(value) < 4:
+    if value.lower() in COMMON or len(value) < 4:
         return False
     return not _NUMBER.fullmatch(value) or len(value) > 6 or bool(_NUMBER_NAME.search(name))
 
@@ -173,7 +166,7 @@ def _parts(value: str) -> Iterator[str]:
 
 
 def _long(text: str, least: int) -> Iterator[str]:
-    if len(text) >= least and text.lower() not in _COMMON and not text.startswith("-----"):
+    if len(text) >= least and text.lower() not in COMMON and not text.startswith("-----"):
         yield text
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from aither_rings_mcp.domain.health import ContainerView
 from aither_rings_mcp.domain.settings import Backbone
 from aither_rings_mcp.manager.world import World
+from aither_rings_mcp.ports import OnLine
 
 
 async def trouble(world: World) -> str | None:
@@ -12,6 +13,18 @@ async def trouble(world: World) -> str | None:
     if await is_down(world):
         return "the backbone is down"
     return await unwell(world)
+
+
+async def waited_for(world: World, say: OnLine) -> str | None:
+    """What is still wrong with the backbone once it has had `limits.up` to start; None as soon as nothing is."""
+    deadline = world.clock.monotonic() + world.settings.limits.up
+    said: str | None = None
+    while (why := await trouble(world)) and world.clock.monotonic() < deadline:
+        if why != said:
+            say(f"waiting: {why}")
+            said = why
+        await world.clock.sleep(world.settings.limits.poll)
+    return why
 
 
 async def is_down(world: World) -> bool:

@@ -6,13 +6,15 @@ import json
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import anyio
+import anyio.to_thread
 
 from aither_rings_mcp.domain.composition import LABEL_RELEASE, essence, services
 from aither_rings_mcp.domain.errors import DockerUnavailable, EngineFailure, RingError
-from aither_rings_mcp.domain.evidence import Bundle, Section, SectionName, cleaned, draft, fit
+from aither_rings_mcp.domain.evidence import SECTIONS, Bundle, Draft, SectionName, cleaned, draft, fit
 from aither_rings_mcp.domain.evidence_texts import (
     diff_text,
     events_text,
@@ -29,6 +31,8 @@ from aither_rings_mcp.manager.world import World
 from aither_rings_mcp.ports import ComposeConfig, OnLine
 
 _LOG_LINES = 500
+#: The part of the time that the engine may take; the rest is for taking the secrets out.
+_LOOKING = 0.5
 
 
 @dataclass
@@ -77,12 +81,23 @@ class Collector:
             if world.evidence.load(op.id) is not None:
                 return
             seen = Seen()
+            ready: list[Draft] = []
+            limit = world.settings.limits.evidence
             # users wait for the way back
-            with anyio.move_on_after(world.settings.limits.evidence) as limit:
-                await self._look(op, going_to, seen, running)
-            if limit.cancelled_caught:
-                self._say("the engine took longer than `limits.evidence`, so not all evidence is kept")
-            sections = self._sections(op, release, going_to, seen)
+            with anyio.move_on_after(limit) as whole:
+                with anyio.move_on_after(limit * _LOOKING) as looking:
+                    await self._look(op, going_to, seen, running)
+                if looking.cancelled_caught:
+                    self._say("the engine took longer than `limits.evidence` allows, so not all evidence is kept")
+                work = partial(_clean, op, self._ran(release), self._ran(going_to), seen, ready)
+                # a thread, as what a broken release wrote may be long, and nothing else would get its turn
+                await anyio.to_thread.run_sync(work, abandon_on_cancel=True)
+            # an abandoned thread goes on
+            kept = tuple(ready)
+            if whole.cancelled_caught:
+                missing = ", ".join(name for name in SECTIONS if name not in {one.name for one in kept})
+                self._say(f"what was there took longer to clean than `limits.evidence` allows; left out: {missing}")
+            sections = fit(kept)
             bundle = Bundle(
                 operation_id=op.id,
                 ring=op.request.ring,
@@ -113,19 +128,6 @@ class Collector:
             except RingError as error:
                 seen.logs.setdefault(container.name, f"[this log could not be read: {error.message}]")
 
-    def _sections(self, op: Operation, release: str | None, good: str | None, seen: Seen) -> tuple[Section, ...]:
-        bad, before = self._ran(release), self._ran(good)
-        secrets = known_secrets(bad.config) | known_secrets(before.config)
-        texts: dict[SectionName, str | Mapping[str, str]] = {
-            "summary": summary_text(op, bad.release, before.release),
-            "logs": seen.logs,
-            "inspect": inspect_text(seen.containers),
-            "health_log": seen.health,
-            **_config_texts(bad, before),
-            **told(op),
-        }
-        return fit(cleaned(draft(name, text), secrets) for name, text in texts.items() if text)
-
     def _ran(self, release: str | None) -> Ran:
         if release is None:
             return Ran()
@@ -134,6 +136,22 @@ class Collector:
         except RingError as error:
             self._say(f"its config is not among the evidence: {error.message}")
             return Ran()
+
+
+def _clean(op: Operation, bad: Ran, before: Ran, seen: Seen, ready: list[Draft]) -> None:
+    """Adds each section to `ready` as soon as it may leave: short ones first, what containers wrote last."""
+    secrets = known_secrets(bad.config) | known_secrets(before.config)
+    texts: dict[SectionName, str | Mapping[str, str]] = {
+        "summary": summary_text(op, bad.release, before.release),
+        **told(op),
+        "inspect": inspect_text(seen.containers),
+        **_config_texts(bad, before),
+        "health_log": seen.health,
+        "logs": seen.logs,
+    }
+    for name, text in texts.items():
+        if text:
+            ready.append(cleaned(draft(name, text), secrets))
 
 
 def told(op: Operation) -> dict[SectionName, str]:

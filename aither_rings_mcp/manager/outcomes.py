@@ -147,6 +147,8 @@ def summary(op: Operation, outcome: str, interrupted: bool = False) -> str:
             return f"The {op.request.kind} of {ring} is {op.phase}; ask for operation {op.id} to see it end."
         case "deployed":
             return f"{ring} runs {release}, healthy."
+        case "unhealthy" if ring == BACKBONE:
+            return "The backbone was started, but is not well; the operation's log names which service."
         case "unhealthy":
             return f"{ring} runs {op.release.tag if op.release else 'its release'}, but it is not healthy."
         case "promoted":

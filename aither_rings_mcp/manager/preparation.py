@@ -135,11 +135,16 @@ class Preparation:
     async def _check_backbone_is_up(self, ring: str) -> None:
         """A release that would find no backbone could not prove itself: better said now than after the switch."""
         needs_it = self._world.settings.rings[ring].shared_network
-        if needs_it and (why := await backbone.trouble(self._world)):
+        if needs_it and (why := await self._backbone_trouble()):
             raise InvalidTransition(
                 f"{ring} needs the backbone, but {why}",
                 "Start it with `ring-ctl up shared`, or mend it, then ask again.",
             )
+
+    async def _backbone_trouble(self) -> str | None:
+        """One that has just been started may have its time; one that is not there has had it."""
+        down = await backbone.is_down(self._world)
+        return await (backbone.trouble(self._world) if down else backbone.waited_for(self._world, self._say))
 
     async def _check_way_back(self, op: Operation) -> None:
         """A promotion that would leave no way back is refused before anything changes."""

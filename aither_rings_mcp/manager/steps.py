@@ -145,8 +145,7 @@ class Steps:
         world, request = self._world, op.request
         try:
             if request.ring == BACKBONE:
-                await (world.compose.up_backbone if request.kind is Kind.UP else world.compose.down_backbone)(self._say)
-                return Signal.DOWN, op
+                return Signal.DOWN, await self._switched_backbone(op)
             if request.kind in {Kind.DOWN, Kind.ROLLBACK}:
                 await world.compose.down(world.project(request.ring), self._say)
             if request.kind is Kind.DOWN:
@@ -161,6 +160,16 @@ class Steps:
                 return Signal.KEPT, op.model_copy(update={"kept_unhealthy": True})
             return Signal.ERROR, op
         return Signal.OK, op
+
+    async def _switched_backbone(self, op: Operation) -> Operation:
+        if op.request.kind is Kind.DOWN:
+            await self._world.compose.down_backbone(self._say)
+            return op
+        await self._world.compose.up_backbone(self._say)
+        if why := await backbone.waited_for(self._world, self._say):
+            self._say(why)
+            return op.model_copy(update={"kept_unhealthy": True})
+        return op
 
     async def _verifying(self, op: Operation) -> Moved:
         keeps = self._world.settings.rings[op.request.ring].on_unhealthy is Unhealthy.KEEP

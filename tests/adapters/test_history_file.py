@@ -75,6 +75,17 @@ def test_a_line_is_compact_json_without_nulls(history: Make, path: Path) -> None
     assert fields["from"] == "r-0123456789ab"
 
 
+@pytest.mark.promise(16)
+@pytest.mark.parametrize("field", ["reason", "detail"])
+def test_a_secret_in_what_somebody_said_is_never_stored(history: Make, path: Path, field: str) -> None:
+    said = {field: "rotated ghp_16C7e42F292c6912E7710c838347Ae178B4a"}
+    recorded = history().append(event(0, **said))
+    assert getattr(recorded, field) == "rotated [redacted]"
+    assert "16C7e42F" not in path.read_text()
+    assert history().read(1) == ((recorded,), None)
+    assert history().verify() == (1, recorded.hash, None, False)
+
+
 def test_an_empty_history_reads_as_nothing_and_holds(history: Make, path: Path) -> None:
     assert history().read(5) == ((), None)
     assert history().verify() == (0, None, None, False)

@@ -116,6 +116,22 @@ def test_a_line_without_end_is_shortened() -> None:
     assert section.text == "x" * LINE_MOST + f" [{9000 - LINE_MOST} more characters]\n"
 
 
+@pytest.mark.parametrize("size", [LINE_MOST + 1, 6096, 6097, 60_000])
+def test_how_much_of_a_line_is_left_out_is_said_whether_it_was_read_or_not(size: int) -> None:
+    (part,) = cleaned(draft("logs", f"before\n{'x ' * (size // 2)}{'x' * (size % 2)}\nafter"), frozenset()).parts
+    assert part.text == f"before\n{'x ' * (LINE_MOST // 2)} [{size - LINE_MOST} more characters]\nafter"
+
+
+@pytest.mark.promise(16)
+@given(st.integers(0, 12_000), st.integers(0, 8), st.sampled_from(["hunter2hunter2", "redis://:hunter2@redis/0"]))
+def test_no_part_of_a_secret_is_left_wherever_a_line_was_cut(before: int, masked: int, secret: str) -> None:
+    said = "ghp_" + "a1" * 400 + " "
+    text = said * masked + "x " * (before // 2) + secret + " y" * 5_000
+    (part,) = cleaned(draft("logs", text), frozenset({"hunter2hunter2"})).parts
+    assert "hun" not in part.text
+    assert len(part.text) < LINE_MOST + 40
+
+
 def test_terminal_sequences_do_not_get_in_nor_hide_a_secret() -> None:
     said = "\x1b[31mred\x1b[0m hun\x1b[1mter2\x00 \x1b]0;title\x07end"
     (section,) = fit([cleaned(draft("logs", said), frozenset({"hunter2"}))])

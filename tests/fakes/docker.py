@@ -173,9 +173,11 @@ class FakeCompose:
             self._machine.remove(container)
 
     async def up_backbone(self, on_line: OnLine) -> None:
-        if not self._machine.of("shop-shared"):
-            image = next(iter(self._machine.images))
-            self._machine.start(self._machine.create("shop-shared", "redis", Spec(image)))
+        there = self._machine.of("shop-shared")
+        image = next(iter(self._machine.images))
+        for container in there or [self._machine.create("shop-shared", "redis", Spec(image))]:
+            if container.status != "running":
+                self._machine.start(container)
 
     async def down_backbone(self, on_line: OnLine) -> None:
         await self.down("shop-shared", on_line)

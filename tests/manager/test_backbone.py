@@ -80,7 +80,7 @@ async def test_a_way_back_that_is_ill_with_the_backbone_is_not_stuck_but_waited_
     told: list[str] = []
 
     async def falls_ill() -> None:
-        if shop.operations()[0].phase is Phase.RESTORE_VERIFYING and not told:
+        if any(op.phase is Phase.RESTORE_VERIFYING for op in shop.operations()) and not told:
             backbone(shop, "exited")
             told.append("ill")
 

@@ -253,7 +253,7 @@ async def test_an_engine_that_takes_forever_does_not_keep_a_ring_from_going_back
         await anyio.sleep_forever()
         return ()
 
-    limits = busy_shop.settings.limits.model_copy(update={"evidence": 0.05})
+    limits = busy_shop.settings.limits.model_copy(update={"evidence": 0.5})
     busy_shop.settings = busy_shop.settings.model_copy(update={"limits": limits})
     busy_shop.boot()
     busy_shop.world.engine.logs = hanging  # type: ignore[method-assign]
@@ -262,6 +262,19 @@ async def test_an_engine_that_takes_forever_does_not_keep_a_ring_from_going_back
     assert image_id("api", "v3") in texts["inspect"]
     lines, _ = busy_shop.world.logs.read(operation, 0, 500)
     assert any("not all evidence is kept" in line for line in lines)
+
+
+async def test_a_log_that_takes_long_to_clean_does_not_either(busy_shop: Shop) -> None:
+    limits = busy_shop.settings.limits.model_copy(update={"evidence": 0.15})
+    busy_shop.settings = busy_shop.settings.model_copy(update={"limits": limits})
+    busy_shop.boot()
+    busy_shop.machine.said = tuple("'token_" * 250 for _ in range(500))
+    operation = await taken_back(busy_shop)
+    texts = files_of(busy_shop, operation)
+    assert "what was wrong" in texts["summary"]
+    assert "logs" not in texts
+    lines, _ = busy_shop.world.logs.read(operation, 0, 500)
+    assert any("left out:" in line and "logs" in line for line in lines)
 
 
 async def test_a_folder_that_cannot_be_written_does_not_keep_a_ring_from_going_back(busy_shop: Shop) -> None:
