@@ -92,14 +92,23 @@ class Engine(Protocol):
     async def exec(self, container_id: str, argv: Sequence[str]) -> tuple[int, str]: ...
 
 
+@dataclass(frozen=True)
+class Death:
+    """A container of a Compose project exited."""
+
+    project: str
+    service: str
+    exit_code: int
+
+
 class Deaths(Protocol):
     """Containers that exit, as the engine tells it.
 
-    `follow` calls `heard` with the Compose project of each and goes on until it is cancelled; it raises
-    `docker_unavailable` when the engine goes away.
+    `follow` calls `heard` for each and goes on until it is cancelled; it raises `docker_unavailable` when the engine
+    goes away.
     """
 
-    async def follow(self, heard: Callable[[str], None]) -> None: ...
+    async def follow(self, heard: Callable[[Death], None]) -> None: ...
 
 
 class Healer(Protocol):

@@ -16,7 +16,7 @@ from aither_rings_mcp.ports import EngineFacts, Images, ImageView, NamedImage
 
 T = TypeVar("T")
 PROJECT_LABEL = "com.docker.compose.project"
-_SERVICE = "com.docker.compose.service"
+SERVICE_LABEL = "com.docker.compose.service"
 _ONE_OFF = "com.docker.compose.oneoff"
 
 
@@ -209,7 +209,7 @@ def container_view(raw: Mapping[str, Any]) -> ContainerView:
     return ContainerView(
         id=raw["Id"],
         name=raw["Name"].lstrip("/"),
-        service=labels.get(_SERVICE, ""),
+        service=labels.get(SERVICE_LABEL, ""),
         project=labels.get(PROJECT_LABEL, ""),
         image_id=raw["Image"],
         status=state["Status"],

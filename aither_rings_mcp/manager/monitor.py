@@ -27,7 +27,7 @@ from aither_rings_mcp.manager.monitor_views import ring_watch
 from aither_rings_mcp.manager.operations import Operations
 from aither_rings_mcp.manager.way_back import lost_among, lost_releases
 from aither_rings_mcp.manager.world import BACKBONE, MONITOR_CLAIM, World
-from aither_rings_mcp.ports import OnLine
+from aither_rings_mcp.ports import Death, OnLine
 
 #: So often an operation is carried on that does not come further; then a person is called.
 _TRIES = 3
@@ -102,8 +102,8 @@ class Monitor:
         if self._world.settings.backbone:
             ours.add(self._world.settings.backbone.project)
 
-        def heard(project: str) -> None:
-            if project in ours:
+        def heard(death: Death) -> None:
+            if death.project in ours:
                 self._closely_until = self._world.clock.monotonic() + self._rule.dead_for
                 self._woken.set()
 

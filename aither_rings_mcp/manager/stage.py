@@ -15,8 +15,9 @@ from aither_rings_mcp.domain.errors import EngineFailure, InvalidTransition
 from aither_rings_mcp.domain.health import ContainerView, ServiceHealth
 from aither_rings_mcp.domain.model import Release
 from aither_rings_mcp.domain.settings import Preview
-from aither_rings_mcp.manager.observer import judge, mismatched, verify
+from aither_rings_mcp.manager.observer import judge, mismatched
 from aither_rings_mcp.manager.planning import running_config
+from aither_rings_mcp.manager.trial import verify
 from aither_rings_mcp.manager.world import World
 from aither_rings_mcp.ports import OnLine
 

@@ -25,10 +25,10 @@ from aither_rings_mcp.manager import backbone, hooks
 from aither_rings_mcp.manager.evidence import Collector
 from aither_rings_mcp.manager.gating import examine
 from aither_rings_mcp.manager.marks import Marks
-from aither_rings_mcp.manager.observer import verify
 from aither_rings_mcp.manager.outcomes import stuck_error
 from aither_rings_mcp.manager.planning import draft_promotion, run_file
 from aither_rings_mcp.manager.preparation import Moved, Preparation
+from aither_rings_mcp.manager.trial import verify
 from aither_rings_mcp.manager.way_back import lost_releases
 from aither_rings_mcp.manager.world import BACKBONE, World
 from aither_rings_mcp.ports import OnLine

@@ -32,7 +32,7 @@ from aither_rings_mcp.gates.manual_approval import ManualApproval
 from aither_rings_mcp.manager.gatekeeper import Gatekeeper
 from aither_rings_mcp.manager.ring_manager import RingManager
 from aither_rings_mcp.manager.world import World
-from aither_rings_mcp.ports import Claim, Finding, GateContext
+from aither_rings_mcp.ports import Claim, Death, Finding, GateContext
 from fakes.clock import FakeClock
 from fakes.docker import FakeCompose, FakeEngine, FakeHealer, FakePins, FakeProber
 from fakes.machine import Fault, Machine, image_id
@@ -134,7 +134,7 @@ class Calls:
 class NoDeaths:
     """`ports.Deaths`: an engine that tells nothing; the monitor looks by itself."""
 
-    async def follow(self, heard: Callable[[str], None]) -> None:
+    async def follow(self, heard: Callable[[Death], None]) -> None:
         raise DockerUnavailable("the Docker engine's event stream ended", "Start the engine.")
 
 
