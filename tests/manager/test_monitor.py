@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from fakes.checks import at_rest, images_running
 from fakes.machine import Fault, image_id
 from fakes.shop import ANN, BOT, Shop, settings
 
-from aither_rings_mcp.domain.errors import NoRollbackTarget, RingBusy, RingStuck
+from aither_rings_mcp.domain.errors import EngineFailure, NoRollbackTarget, RingBusy, RingStuck
 from aither_rings_mcp.domain.model import Override
 from aither_rings_mcp.domain.watch import Call
 from aither_rings_mcp.manager.monitor import Monitor
@@ -105,6 +106,27 @@ async def test_a_restore_to_a_release_that_is_broken_too_ends_stuck_and_is_not_t
     for actor in (BOT,):
         with pytest.raises(RingStuck):
             await shop.manager.rollback("prod", actor)
+
+
+@pytest.mark.promise(7)
+async def test_a_restore_that_came_to_nothing_calls_a_person_and_is_not_tried_again(patrol: Patrol) -> None:
+    """Whatever the trouble is called at the next look."""
+    shop = patrol.shop
+    hold = shop.world.pins.hold
+
+    async def no_room(images: Mapping[str, str], release: str) -> None:
+        raise EngineFailure("the Docker engine refused: no space left on device", "Make room.")
+
+    shop.turn("v2", SICK)
+    await patrol.watch(90)
+    shop.world.pins.hold = no_room  # type: ignore[method-assign]
+    await patrol.watch(60)
+    assert patrol.rollbacks() == ["failed"]
+    assert "could not take it back" in str(shop.record().stuck)
+    shop.world.pins.hold = hold  # type: ignore[method-assign]
+    await patrol.watch(60)
+    assert patrol.rollbacks() == ["failed"]
+    assert patrol.alerts().count(("prod", "stuck")) == 1
 
 
 @pytest.mark.promise(7)
