@@ -20,7 +20,7 @@ from aither_rings_mcp.domain.model import (
 from aither_rings_mcp.domain.naming import checked_release, checked_tag
 from aither_rings_mcp.domain.settings import Path, Ring, Settings
 
-#: How many releases the monitor is known to have taken back.
+#: How many releases are remembered as taken back, and as condemned.
 _REMEMBERED = 100
 
 
@@ -256,7 +256,7 @@ def condemn(record: RingRecord, release: str, at: datetime, reason: str) -> Ring
     if record.is_quarantined(release):
         return record
     entry = Quarantine(release=release, since=at, reason=reason)
-    return _with_ways(record.model_copy(update={"quarantine": (*record.quarantine, entry)}))
+    return _with_ways(record.model_copy(update={"quarantine": (*record.quarantine, entry)[-_REMEMBERED:]}))
 
 
 def kept_releases(record: RingRecord) -> tuple[str, ...]:

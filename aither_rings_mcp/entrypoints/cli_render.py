@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import cast
 
@@ -14,6 +14,7 @@ from aither_rings_mcp.domain.errors import RingError
 from aither_rings_mcp.domain.verdict import GateResult, Verdict
 from aither_rings_mcp.entrypoints.cli_page import Column, Page
 
+_QUARANTINE_SHOWN = 3
 #: tool -> (command, its positional arguments). What is left over becomes options.
 _COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "ring_status": ("status", ("ring",)),
@@ -165,7 +166,7 @@ def _status(page: Page, answer: a.StatusAnswer) -> None:
             ring.settling_until and f"has to prove itself until {_when(ring.settling_until)}",
             ring.frozen and f"frozen: {ring.frozen}",
             ring.override and f"FORCED past its gates: {ring.override}",
-            *(f"quarantined {q.release} since {_when(q.since)}: {q.reason}" for q in ring.quarantine or ()),
+            *_quarantine(ring.quarantine or ()),
             *(f"{service} {image}" for service, image in sorted((ring.images or {}).items())),
         )
 
@@ -192,6 +193,14 @@ def _monitor(page: Page, answer: a.MonitorAnswer) -> None:
 
 def _seconds(value: float | None) -> str | None:
     return None if value is None else f"{value:.0f} s"
+
+
+def _quarantine(entries: Sequence[a.QuarantineView]) -> Iterator[str]:
+    """The newest first, and not all of a long life."""
+    for entry in list(reversed(entries))[:_QUARANTINE_SHOWN]:
+        yield f"quarantined {entry.release} since {_when(entry.since)}: {entry.reason}"
+    if len(entries) > _QUARANTINE_SHOWN:
+        yield f"and {len(entries) - _QUARANTINE_SHOWN} more in quarantine: `ring-ctl status --json` names them"
 
 
 def _candidate(candidate: a.CandidateView) -> str:

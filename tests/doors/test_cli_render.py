@@ -349,3 +349,11 @@ def test_an_error_is_wrapped_between_words(capsys: pytest.CaptureFixture[str]) -
     said = clean(capsys.readouterr().err).splitlines()
     assert max(map(len, said)) <= 80
     assert set(WHY.split()) <= set(" ".join(said).split())
+
+
+def test_a_long_life_of_quarantines_does_not_hide_the_newest(capsys: pytest.CaptureFixture[str]) -> None:
+    entries = tuple(a.QuarantineView(release=f"r-{number}", since=NOW, reason="bad") for number in range(5))
+    ring = a.RingStatus(name="prod", kind=RingKind.RUNTIME, state="running", quarantine=entries)
+    said = words(a.StatusAnswer(**COMMON, rings=(ring,)), capsys)
+    assert [f"r-{number}" in said for number in range(5)] == [False, False, True, True, True]
+    assert "and 2 more in quarantine" in said
