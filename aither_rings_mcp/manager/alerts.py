@@ -8,6 +8,7 @@ from datetime import datetime
 
 from aither_rings_mcp.domain.errors import RingError
 from aither_rings_mcp.domain.model import Actor, Event
+from aither_rings_mcp.domain.redact import redact
 from aither_rings_mcp.domain.watch import Told
 from aither_rings_mcp.manager.world import World
 from aither_rings_mcp.ports import OnLine
@@ -82,5 +83,5 @@ class Alerts:
             outcome=outcome,
             operation=operation,
             actor=str(MONITOR),
-            detail=detail[:500],
+            detail=redact(detail)[:500],  # first: half a secret is not known for one
         )

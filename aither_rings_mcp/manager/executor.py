@@ -16,6 +16,7 @@ import anyio
 from aither_rings_mcp.domain import policy
 from aither_rings_mcp.domain.errors import EngineFailure, RingError
 from aither_rings_mcp.domain.model import Event
+from aither_rings_mcp.domain.redact import redact
 from aither_rings_mcp.domain.rollout import BEFORE_EFFECT, FINAL, Kind, Operation, Phase, Signal, Step, advance
 from aither_rings_mcp.manager.outcomes import outcome_of
 from aither_rings_mcp.manager.steps import Moved, Steps, failed
@@ -188,7 +189,7 @@ class Executor:
             reason=op.request.override.reason if op.request.override else op.request.reason,
             duration_s=round((op.updated_at - op.created_at).total_seconds(), 1),
             gates_failed=tuple(result.name for result in op.gates if result.blocks),
-            detail=_why(op)[:500] or None,
+            detail=redact(_why(op))[:500] or None,  # first: half a secret is not known for one
         )
 
 
