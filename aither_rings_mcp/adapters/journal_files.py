@@ -61,10 +61,8 @@ class JournalFiles:
 
     def recent(self, limit: int) -> tuple[Operation, ...]:
         """The newest `limit` operations, newest first: ids begin with the time."""
-        if not self._root.is_dir():
-            return ()
         newest: list[Operation] = []
-        for name in sorted((p.name for p in self._root.iterdir() if _ID.match(p.name)), reverse=True):
+        for name in self._names():
             if len(newest) >= limit:
                 break
             if operation := self._ended.get(name) or self._read(name):
@@ -74,10 +72,8 @@ class JournalFiles:
 
     def unfinished(self) -> tuple[Operation, ...]:
         """Every operation that has not ended, newest first, however long ago it began."""
-        if not self._root.is_dir():
-            return ()
         found: list[Operation] = []
-        for name in sorted((p.name for p in self._root.iterdir() if _ID.match(p.name)), reverse=True):
+        for name in self._names():
             # Nearly all have ended, and to see that takes no parsing.
             raw = None if name in self._ended else durable.read_bytes(self._root / name / "journal.json")
             if raw is not None and _OPEN in raw and (operation := self._read(name)) and not operation.final:
@@ -104,10 +100,16 @@ class JournalFiles:
         return self._root / operation_id
 
     def prune(self, keep: int) -> None:
-        """Removes what ended, journal, logs and evidence, but for the newest `keep` of them."""
+        """Removes what ended, journals and logs, but for the newest `keep` of them."""
         ended = [op.id for op in self.recent(sys.maxsize) if op.final]
         for operation_id in ended[keep:]:
             durable.remove_folder(self.folder(operation_id), self._disk)
+
+    def _names(self) -> list[str]:
+        """Every operation's folder, newest first; none before the first operation."""
+        if not self._root.is_dir():
+            return []
+        return sorted((p.name for p in self._root.iterdir() if _ID.match(p.name)), reverse=True)
 
     def _read(self, operation_id: str) -> Operation | None:
         path = self.folder(operation_id) / "journal.json"

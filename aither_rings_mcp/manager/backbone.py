@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from aither_rings_mcp.domain.health import ContainerView
 from aither_rings_mcp.domain.settings import Backbone
 from aither_rings_mcp.manager.world import World
@@ -10,9 +12,11 @@ from aither_rings_mcp.ports import OnLine
 
 async def trouble(world: World) -> str | None:
     """What is wrong with the backbone, by name; None when nothing is, or when there is none."""
-    if await is_down(world):
-        return "the backbone is down"
-    return await unwell(world)
+    backbone = world.settings.backbone
+    if backbone is None:
+        return None
+    containers = await world.engine.containers(backbone.project)
+    return await _unwell(world, backbone, containers) if containers else "the backbone is down"
 
 
 async def waited_for(world: World, say: OnLine) -> str | None:
@@ -38,7 +42,10 @@ async def unwell(world: World) -> str | None:
     backbone = world.settings.backbone
     if backbone is None:
         return None
-    containers = await world.engine.containers(backbone.project)
+    return await _unwell(world, backbone, await world.engine.containers(backbone.project))
+
+
+async def _unwell(world: World, backbone: Backbone, containers: Sequence[ContainerView]) -> str | None:
     bad = [c.service for c in containers if c.service != backbone.healer and not await _well(world, backbone, c)]
     return f"the backbone is not well: {', '.join(sorted(bad))}" if bad else None
 

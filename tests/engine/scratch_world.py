@@ -11,7 +11,7 @@ from typing import Any
 
 import docker
 import yaml
-from worlds import Said, World, wait_for
+from worlds import Said, World, runtime_ring, wait_for
 
 from aither_rings_mcp.adapters.tiny_program import waits
 from aither_rings_mcp.domain.composition import LABEL_RELEASE
@@ -28,15 +28,15 @@ def _compose(world: World, ring: str) -> dict[str, Any]:
 
 
 def _rules(world: World) -> dict[str, Any]:
-    def ring(name: str) -> dict[str, Any]:
-        files = {"compose": [f"compose/{name}.yml"], "env_files": [f"compose/.env.{name}"]}
-        return {"kind": "runtime", "project": world.projects[name], **files}
-
     return {
         "version": 1,
         "app": world.app,
         "services": {name: {"critical": True} for name in SERVICES},
-        "rings": {"dev": {**ring("dev"), "build": True}, "staging": {"kind": "gate"}, "prod": ring("prod")},
+        "rings": {
+            "dev": {**runtime_ring(world, "dev"), "build": True},
+            "staging": {"kind": "gate"},
+            "prod": runtime_ring(world, "prod"),
+        },
         "paths": [{"source": "dev", "target": "staging"}, {"source": "staging", "target": "prod"}],
         "limits": {"healthy": "8s", "healthy_window": "400ms", "poll": "100ms", "engine": "60s"},
     }

@@ -11,7 +11,7 @@ from typing import Any
 
 import docker
 import yaml
-from worlds import LABEL_TEST, WORKER, Said, World, copied_sample, free_port, local_images, wait_for
+from worlds import LABEL_TEST, WORKER, Said, World, copied_sample, free_port, local_images, runtime_ring, wait_for
 
 PORTS = {"genesis": 8001, "veil": 3000, "node": 8080}
 
@@ -34,15 +34,6 @@ def _compose(world: World, ring: str) -> dict[str, Any]:
     return {"services": services}
 
 
-def _ring(world: World, name: str) -> dict[str, Any]:
-    return {
-        "kind": "runtime",
-        "project": world.projects[name],
-        "compose": [f"compose/{name}.yml"],
-        "env_files": [f"compose/.env.{name}"],
-    }
-
-
 def _rules(world: World) -> dict[str, Any]:
     return {
         "version": 1,
@@ -53,9 +44,9 @@ def _rules(world: World) -> dict[str, Any]:
             for name, port in PORTS.items()
         },
         "rings": {
-            "dev": {**_ring(world, "dev"), "build": True, "on_unhealthy": "keep"},
+            "dev": {**runtime_ring(world, "dev"), "build": True, "on_unhealthy": "keep"},
             "staging": {"kind": "gate", "preview": {"project": world.projects["preview"]}},
-            "prod": _ring(world, "prod"),
+            "prod": runtime_ring(world, "prod"),
         },
         "paths": [
             {"source": "dev", "target": "staging", "gates": [{"gate": "health_check"}, {"gate": "docker_build"}]},
@@ -85,7 +76,7 @@ class SmallWorld(World):
 
     def with_canary(self, rules: dict[str, Any]) -> None:
         """One more ring behind staging, in which nothing ever ran."""
-        rules["rings"]["canary"] = _ring(self, "canary")
+        rules["rings"]["canary"] = runtime_ring(self, "canary")
         rules["paths"].append({"source": "staging", "target": "canary"})
 
     def settle(self) -> None:

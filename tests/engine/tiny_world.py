@@ -8,7 +8,7 @@ from typing import Any
 
 import docker
 import yaml
-from worlds import LABEL_TEST, World, copied_sample, free_port, local_images
+from worlds import LABEL_TEST, World, copied_sample, free_port, local_images, runtime_ring
 
 
 def _compose(world: World, ring: str) -> dict[str, Any]:
@@ -28,16 +28,16 @@ def _compose(world: World, ring: str) -> dict[str, Any]:
 
 
 def _rules(world: World) -> dict[str, Any]:
-    def ring(name: str) -> dict[str, Any]:
-        files = {"compose": [f"compose/{name}.yml"], "env_files": [f"compose/.env.{name}"]}
-        return {"kind": "runtime", "project": world.projects[name], **files}
-
     return {
         "version": 1,
         "app": world.app,
         "source": {"paths": ["compose/sample"]},
         "services": {"genesis": {"critical": True, "probe": {"http": "/health", "port": 8001}}},
-        "rings": {"dev": {**ring("dev"), "build": True}, "staging": {"kind": "gate"}, "prod": ring("prod")},
+        "rings": {
+            "dev": {**runtime_ring(world, "dev"), "build": True},
+            "staging": {"kind": "gate"},
+            "prod": runtime_ring(world, "prod"),
+        },
         "paths": [{"source": "dev", "target": "staging"}, {"source": "staging", "target": "prod"}],
         "limits": {"healthy": "5s", "healthy_window": "400ms", "poll": "100ms", "engine": "10s"},
     }

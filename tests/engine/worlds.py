@@ -339,6 +339,16 @@ def _miscounted(network: Network) -> bool:
     return not network.containers
 
 
+def runtime_ring(world: World, name: str) -> dict[str, Any]:
+    """A runtime ring of rings.yaml, with the files that the world writes for it."""
+    return {
+        "kind": "runtime",
+        "project": world.projects[name],
+        "compose": [f"compose/{name}.yml"],
+        "env_files": [f"compose/.env.{name}"],
+    }
+
+
 def copied_sample(folder: Path) -> None:
     """The sample app as it is in this checkout, without the change that somebody's release made."""
     unwanted = shutil.ignore_patterns("change.py", "__pycache__", ".*_cache")
