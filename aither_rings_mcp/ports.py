@@ -18,6 +18,7 @@ from aither_rings_mcp.domain.model import Actor, Event, RecordedEvent, Release, 
 from aither_rings_mcp.domain.plan import Plan
 from aither_rings_mcp.domain.rollout import Operation
 from aither_rings_mcp.domain.settings import Settings
+from aither_rings_mcp.domain.slots import Route, Slot, Traffic
 from aither_rings_mcp.domain.verdict import Evidence, FailedItem, GateResult, Verdict
 from aither_rings_mcp.domain.watch import Memory
 
@@ -122,6 +123,21 @@ class Alarm(Protocol):
     """Calls a person. Never raises: who cannot be reached must not stand in the way. Returns what went wrong."""
 
     async def call(self, event: Event) -> str | None: ...
+
+
+class Edge(Protocol):
+    """The traffic switch. Raises `engine` errors (EngineFailure) while nobody answers; every verb may be repeated.
+
+    `prepare` makes its configuration that of rings.yaml and sees that it runs. `route` is on disk before it takes
+    effect, so that an edge that starts anew goes on where it was. `routes` is what it does now, by ring. `unreached`
+    are the front services of a slot that it has no way to. `traffic` is what it counted for each slot of a ring.
+    """
+
+    async def prepare(self, on_line: OnLine) -> None: ...
+    async def route(self, ring: str, route: Route) -> None: ...
+    async def routes(self) -> Mapping[str, Route]: ...
+    async def unreached(self, ring: str, slot: Slot) -> tuple[str, ...]: ...
+    async def traffic(self, ring: str) -> Mapping[Slot, Traffic]: ...
 
 
 class MonitorMemory(Protocol):

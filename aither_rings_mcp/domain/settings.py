@@ -150,6 +150,43 @@ class Preview(Value):
     shared_network: str | None = None
 
 
+class SecondSlot(Value):
+    """The slot `green`, in which a new release is started beside the one that serves: a project and networks of its
+    own. The slot `blue` has the ring's own project and network.
+    """
+
+    project: Name
+    shared_network: str | None = None
+
+
+class Strategy(StrEnum):
+    """How a release takes over from the one before."""
+
+    BLUE_GREEN = "blue_green"
+    ROLLING = "rolling"
+    RECREATE = "recreate"
+
+
+class Canary(Value):
+    """Shares of the requests that a new release gets, one after the other, before it gets all of them."""
+
+    steps: Annotated[tuple[Annotated[float, Field(gt=0, le=100)], ...], Field(min_length=1)] = (5.0, 25.0, 100.0)
+    hold: Duration = Field(default=30.0, description="how long each share is judged before the next")
+
+
+class Edge(Value):
+    """The HAProxy in the backbone through which people reach the rings."""
+
+    service: Name = Field(default="edge", description="its service in the backbone")
+    drain: Duration = Field(
+        default=30.0, description="how long open requests and WebSockets of a slot may go on before it is stopped"
+    )
+    api_on: Name | None = Field(
+        default=None, description="the service on whose front ports /rings/* is answered by the controller"
+    )
+    host: str = Field(default="127.0.0.1", description="where its ports are published, as the tunnel reaches them")
+
+
 class Unhealthy(StrEnum):
     """What happens to a release that never becomes healthy: it goes back, or it stays for its author to look at."""
 
@@ -170,7 +207,19 @@ class Ring(Value):
     )
     build: bool = Field(default=False, description="`ring-ctl deploy` may build the working tree into this ring")
     on_unhealthy: Unhealthy = Unhealthy.RESTORE
-    strategy: Literal["recreate"] = "recreate"
+    fronts: Mapping[Name, Annotated[int, Field(ge=1, le=65535)]] = Field(
+        default_factory=dict, description="service -> the port of the edge on which people reach it"
+    )
+    hostnames: Mapping[Name, tuple[str, ...]] = Field(
+        default_factory=dict, description="service -> names under which the tunnel shows it to the world"
+    )
+    green: SecondSlot | None = Field(
+        default=None, description="the second slot: with it, a release starts beside the one that serves"
+    )
+    strategy: Strategy | None = Field(
+        default=None, description="by default blue_green where there are fronts and a second slot, else recreate"
+    )
+    canary: Canary | None = None
     candidate_ttl: Duration = 86400.0
     preview: Preview | None = None
     hooks: Hooks = Hooks()
@@ -213,6 +262,21 @@ _FAST: Mapping[str, float] = {
 }  # fmt: skip
 
 
+class TrafficRule(Value):
+    """When the answers that users get condemn a release that is new in its ring, as the edge counts them.
+
+    Both are measured against what the release before gave: what was bad before is not the new one's fault.
+    """
+
+    requests: Annotated[int, Field(ge=1)] = Field(default=20, description="fewer than these prove nothing")
+    errors: Share = Field(default=0.05, description="more than this share of 5xx, and twice the old release's")
+    slower: Annotated[float, Field(gt=1)] = Field(
+        default=5.0, description="so many times the old release's latency, and at least 500 ms"
+    )
+    poll: Duration = 0.5
+    window: Duration = Field(default=5.0, description="how far back answers count")
+
+
 class RollbackRule(Value):
     """When the monitor takes a release back. The defaults are the article's rule, with a faster one for what is dead:
     more than `unhealthy_share` of the critical services, for longer than `unhealthy_for`, within `settle`.
@@ -240,6 +304,8 @@ class RollbackRule(Value):
     settle: Duration = Field(
         default=300.0, description="how long after a deployment ill health is the release's fault; later it only alerts"
     )
+
+    traffic: TrafficRule = TrafficRule()
 
     @model_validator(mode="before")
     @classmethod
@@ -279,6 +345,7 @@ class Settings(Value):
     app: Name
     state_dir: str = ".rings"
     backbone: Backbone | None = None
+    edge: Edge | None = None
     services: Annotated[Mapping[Name, Service], Field(min_length=1)]
     rings: Annotated[Mapping[Name, Ring], Field(min_length=1)]
     paths: tuple[Path, ...] = ()

@@ -94,7 +94,7 @@ class PlanBook:
             release=draft.release.id,
             changes=rows,
             gates=tuple(spec.label + ("" if spec.blocking else " (optional)") for spec in path.gates),
-            strategy="tag" if gate else self._world.settings.rings[target].strategy,
+            strategy="tag" if gate else "recreate",
             blast_radius=BlastRadius(
                 services=0 if gate else len(rows),
                 critical=() if gate else tuple(row.service for row in rows if row.service in critical),

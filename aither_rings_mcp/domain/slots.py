@@ -1,0 +1,46 @@
+"""The two slots of a ring, and which of them gets its users' requests."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field
+
+from aither_rings_mcp.domain.model import Value
+
+
+class Slot(StrEnum):
+    """One running copy of a ring's services. A ring without a second slot is always on blue."""
+
+    BLUE = "blue"
+    GREEN = "green"
+
+    @property
+    def other(self) -> Slot:
+        return Slot.GREEN if self is Slot.BLUE else Slot.BLUE
+
+
+class Route(Value):
+    """Where a ring's requests go: to `slot`, but `canary` percent of them to the other one.
+
+    `services` are those that are elsewhere while a ring goes over one service at a time.
+    """
+
+    slot: Slot = Slot.BLUE
+    canary: Annotated[float, Field(ge=0, le=100)] = 0
+    services: Mapping[str, Slot] = Field(default_factory=dict)
+
+
+class Traffic(Value):
+    """What the edge counted for one slot of a ring, all its front services together, since the edge started.
+
+    `errors` are answers of 5xx, the edge's own (nobody there) included. `latency_ms` is the mean of the last thousand
+    or so answers; None before there was one. `open` is how many requests and connections are under way.
+    """
+
+    requests: int = 0
+    errors: int = 0
+    latency_ms: float | None = None
+    open: int = 0
