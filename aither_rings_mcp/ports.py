@@ -140,6 +140,18 @@ class Edge(Protocol):
     async def traffic(self, ring: str) -> Mapping[Slot, Traffic]: ...
 
 
+class Capacity(Protocol):
+    """What this machine has room for, in bytes. None: nobody can tell.
+
+    `used` is the memory that the containers of a project have now, `free` what another one could get, `disk` what is
+    left for state.
+    """
+
+    async def used(self, project: str) -> int | None: ...
+    def free(self) -> int | None: ...
+    def disk(self) -> int | None: ...
+
+
 class MonitorMemory(Protocol):
     """What the monitor remembers between its rounds and lives. What cannot be read was never remembered."""
 

@@ -8,9 +8,10 @@ from pydantic import AwareDatetime, Field
 
 from aither_rings_mcp.domain.evidence import SectionFacts
 from aither_rings_mcp.domain.health import ServiceHealth
-from aither_rings_mcp.domain.model import FROM, RingKind, Value
+from aither_rings_mcp.domain.model import FROM, RingKind
 from aither_rings_mcp.domain.plan import Change
 from aither_rings_mcp.domain.rollout import Kind, Phase
+from aither_rings_mcp.domain.value import Value
 from aither_rings_mcp.domain.verdict import GateResult
 from aither_rings_mcp.domain.watch import Call
 
@@ -187,7 +188,7 @@ class DeployAnswer(RolloutAnswer):
 class LifecycleAnswer(RolloutAnswer):
     """`up` and `down`."""
 
-    outcome: Literal["up", "down", "unhealthy", "running", "stuck", "rolled_back"]
+    outcome: Literal["up", "down", "settled", "unhealthy", "running", "stuck", "rolled_back"]
     ring: str
 
 

@@ -5,12 +5,14 @@ The shape is Compose's own (`docker compose config --format json`), so it stays 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, cast
 
 from aither_rings_mcp.domain.errors import ConfigInvalid
 from aither_rings_mcp.domain.model import Release, SchemaChange
 from aither_rings_mcp.domain.naming import digest
+from aither_rings_mcp.domain.settings import Ring
+from aither_rings_mcp.domain.slots import Slot
 
 Config = dict[str, Any]
 
@@ -104,7 +106,7 @@ def preview_of(
 
     `shared` is the network on which the ring meets the backbone; the preview meets it on `preview_shared`.
     """
-    moved = essence(config)
+    moved = _apart(config, preview, shared, preview_shared)
     for service, original in zip(services(moved).values(), services(config).values(), strict=True):
         service["image"] = original.get("image")
         service.pop("ports", None)
@@ -113,19 +115,66 @@ def preview_of(
         # A preview lives for seconds: a healer has no business with it.
         service["restart"] = "no"
         service["environment"] = {**(service.get("environment") or {}), "AITHER_SLOT": preview}
-    networks = cast("dict[str, Config | None]", moved.get("networks") or {})
-    for key, network in networks.items():
-        if network is None:
-            continue
-        if shared and network.get("name") == shared:
-            network["name"] = preview_shared
-        elif not network.get("external"):
-            network["name"] = f"{preview}-{key}"
     # Named volumes become the preview's own, so that it cannot write into the ring's data.
     for key, volume in cast("dict[str, Config | None]", moved.get("volumes") or {}).items():
         if volume is not None and not volume.get("external"):
             volume["name"] = f"{preview}-{key}"
     return moved
+
+
+def in_slot(config: Mapping[str, Any], ring: Ring, slot: Slot) -> Config:
+    """The config as it runs in one slot of a ring behind the edge: the edge has its front ports, and finds each
+    container by the name that Compose gives it. Green has networks of its own; volumes stay the ring's.
+    """
+    moved = (
+        _apart(config, ring.green.project, ring.shared_network, ring.green.shared_network)
+        if (slot is Slot.GREEN and ring.green)
+        else essence(config)
+    )
+    for name, service in services(moved).items():
+        if name in ring.fronts:
+            service.pop("ports", None)
+        service.pop("container_name", None)
+        service["environment"] = {**(service.get("environment") or {}), "AITHER_SLOT": slot.value}
+    return moved
+
+
+def _apart(config: Mapping[str, Any], project: str, shared: str | None, own_shared: str | None) -> Config:
+    """The config on networks that only `project` has; the backbone is met on `own_shared` instead of `shared`."""
+    moved = essence(config)
+    for key, network in cast("dict[str, Config | None]", moved.get("networks") or {}).items():
+        if network is None:
+            continue
+        if shared and network.get("name") == shared:
+            moved["networks"] = {**moved["networks"], key: {**network, "name": own_shared}}
+        elif not network.get("external"):
+            moved["networks"] = {**moved["networks"], key: {**network, "name": f"{project}-{key}"}}
+    return moved
+
+
+def cannot_run_twice(config: Mapping[str, Any], fronts: Collection[str]) -> dict[str, str]:
+    """service -> why a second copy of it beside the first would do harm, or could not start."""
+    found = {name: _in_the_way(service, name in fronts) for name, service in services(config).items()}
+    return {name: why for name, why in found.items() if why}
+
+
+def _in_the_way(service: Config, has_front: bool) -> str | None:
+    published = [
+        port["published"] for port in cast("list[Config]", service.get("ports") or []) if port.get("published")
+    ]
+    if published and not has_front:
+        return f"it publishes port {', '.join(str(port) for port in published)} past the edge"
+    for mount in cast("list[Config]", service.get("volumes") or []):
+        if mount.get("type") in {"volume", "bind"} and not mount.get("read_only"):
+            return f"it writes to {mount.get('source') or mount.get('target')}"
+    if service.get("network_mode") == "host":
+        return "it is on the host's network"
+    deploy: Config = service.get("deploy") or {}
+    resources: Config = deploy.get("resources") or {}
+    reservations: Config = resources.get("reservations") or {}
+    if service.get("devices") or reservations.get("devices"):
+        return "it has a device of its own"
+    return None
 
 
 def host_ports(config: Mapping[str, Any]) -> tuple[str, ...]:

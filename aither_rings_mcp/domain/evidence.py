@@ -9,8 +9,8 @@ from typing import Literal
 
 from pydantic import AwareDatetime
 
-from aither_rings_mcp.domain.model import Value
 from aither_rings_mcp.domain.redact import mask, redact
+from aither_rings_mcp.domain.value import Value
 
 SectionName = Literal["summary", "logs", "inspect", "health_log", "config", "config_diff", "events", "gates"]
 #: Every section a bundle may have, in the order in which people read them.

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 
-from aither_rings_mcp.domain.model import Value
 from aither_rings_mcp.domain.settings import GateSpec
+from aither_rings_mcp.domain.value import Value
 
 
 class OrderFault(Value):

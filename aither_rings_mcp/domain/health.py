@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import AwareDatetime
 
-from aither_rings_mcp.domain.model import Value
+from aither_rings_mcp.domain.value import Value
 
 
 class ServiceState(StrEnum):

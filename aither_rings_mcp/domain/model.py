@@ -7,16 +7,11 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AliasChoices, AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AliasChoices, AwareDatetime, Field
 
 from aither_rings_mcp.domain.redact import redact
-
-
-class Value(BaseModel):
-    """A frozen value; an unknown field is an error, so that a newer file is never half-understood."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
-
+from aither_rings_mcp.domain.slots import Slot, Traffic
+from aither_rings_mcp.domain.value import Value
 
 #: `from` is a word of Python's: named `from_` in code, `from` in every document.
 FROM: Any = Field(default=None, validation_alias=AliasChoices("from", "from_"), serialization_alias="from")
@@ -115,6 +110,19 @@ class Quarantine(Value):
     reason: str
 
 
+class Settling(Value):
+    """A release that is new in its ring, while what served before it waits in the other slot, ready to take over again.
+
+    `release` is what waits there. `baseline` and `before_users` are what the edge counted for what served before while
+    the new release came, and for the new one until it got its users.
+    """
+
+    until: AwareDatetime
+    release: str | None = None
+    baseline: Traffic = Traffic()
+    before_users: Traffic = Traffic()
+
+
 class RingRecord(Value):
     """What is recorded of one ring. `deployments` is newest first and holds `current` at index 0 when set."""
 
@@ -134,6 +142,9 @@ class RingRecord(Value):
     returned: bool = False
     #: Releases that the monitor took back, newest last: it does so once for each.
     taken_back: tuple[str, ...] = ()
+    #: The slot that serves.
+    slot: Slot = Slot.BLUE
+    settling: Settling | None = None
 
     def is_quarantined(self, release: str) -> bool:
         return any(entry.release == release for entry in self.quarantine)

@@ -7,8 +7,9 @@ from typing import Literal
 
 from pydantic import AwareDatetime
 
-from aither_rings_mcp.domain.model import FROM, Actor, Value
+from aither_rings_mcp.domain.model import FROM, Actor
 from aither_rings_mcp.domain.naming import digest
+from aither_rings_mcp.domain.value import Value
 
 Action = Literal["create", "recreate", "remove", "tag"]
 

@@ -11,7 +11,11 @@ from typing import Any
 
 from pydantic import AwareDatetime, Field
 
-from aither_rings_mcp.domain.model import Actor, Override, Release, Value
+from aither_rings_mcp.domain.errors import RingError, to_record
+from aither_rings_mcp.domain.model import Actor, Override, Release
+from aither_rings_mcp.domain.settings import Strategy
+from aither_rings_mcp.domain.slots import Slot, Traffic
+from aither_rings_mcp.domain.value import Value
 from aither_rings_mcp.domain.verdict import GateResult
 
 
@@ -21,6 +25,8 @@ class Kind(StrEnum):
     ROLLBACK = "rollback"
     UP = "up"
     DOWN = "down"
+    #: A release has settled: the slot that it came from is stopped.
+    SETTLE = "settle"
 
 
 class Phase(StrEnum):
@@ -28,9 +34,17 @@ class Phase(StrEnum):
     BUILDING = "building"
     GATING = "gating"
     PREPARING = "preparing"
+    #: The other slot comes up, beside the one that serves.
+    STARTING = "starting"
+    #: It proves itself before anybody gets an answer from it.
+    PROVING = "proving"
+    #: It gets a growing share of the requests.
+    CANARY = "canary"
     SWITCHING = "switching"
     VERIFYING = "verifying"
     RECORDING = "recording"
+    #: A slot that no longer serves is stopped.
+    RETIRING = "retiring"
     RESTORING = "restoring"
     RESTORE_VERIFYING = "restore_verifying"
     RESTORE_RECORDING = "restore_recording"
@@ -55,7 +69,15 @@ class Signal(StrEnum):
     GATE = "gate"
     PREPARE = "prepare"
     SWITCH = "switch"
+    #: The release comes to the other slot first.
+    STAGE = "stage"
+    SHARE = "share"
+    RETIRE = "retire"
     OK = "ok"
+    #: The edge sends everybody to a slot that proved itself before.
+    ROUTED = "routed"
+    #: What ran before serves, and was never stopped.
+    UNTOUCHED = "untouched"
     #: The candidate is tagged: a gate ring runs nothing.
     TAGGED = "tagged"
     REFUSED = "refused"
@@ -73,6 +95,7 @@ TRANSITIONS: Mapping[tuple[Phase, Signal], Phase] = {
     (Phase.ACCEPTED, Signal.GATE): Phase.GATING,
     (Phase.ACCEPTED, Signal.PREPARE): Phase.PREPARING,
     (Phase.ACCEPTED, Signal.SWITCH): Phase.SWITCHING,
+    (Phase.ACCEPTED, Signal.RETIRE): Phase.RETIRING,
     (Phase.ACCEPTED, Signal.CANCEL): Phase.CANCELLED,
     (Phase.ACCEPTED, Signal.ERROR): Phase.FAILED,
     (Phase.BUILDING, Signal.OK): Phase.PREPARING,
@@ -83,9 +106,21 @@ TRANSITIONS: Mapping[tuple[Phase, Signal], Phase] = {
     (Phase.GATING, Signal.ERROR): Phase.FAILED,
     (Phase.GATING, Signal.CANCEL): Phase.CANCELLED,
     (Phase.PREPARING, Signal.OK): Phase.SWITCHING,
+    (Phase.PREPARING, Signal.STAGE): Phase.STARTING,
     (Phase.PREPARING, Signal.TAGGED): Phase.RECORDING,
     (Phase.PREPARING, Signal.ERROR): Phase.FAILED,
     (Phase.PREPARING, Signal.CANCEL): Phase.CANCELLED,
+    (Phase.STARTING, Signal.OK): Phase.PROVING,
+    (Phase.STARTING, Signal.ERROR): Phase.RESTORING,
+    # What was to be gone back to did not come up: nothing that serves was touched.
+    (Phase.STARTING, Signal.REFUSED): Phase.FAILED,
+    (Phase.PROVING, Signal.REFUSED): Phase.FAILED,
+    (Phase.PROVING, Signal.OK): Phase.SWITCHING,
+    (Phase.PROVING, Signal.SHARE): Phase.CANARY,
+    (Phase.PROVING, Signal.UNHEALTHY): Phase.RESTORING,
+    (Phase.CANARY, Signal.OK): Phase.SWITCHING,
+    (Phase.CANARY, Signal.UNHEALTHY): Phase.RESTORING,
+    (Phase.SWITCHING, Signal.ROUTED): Phase.RECORDING,
     (Phase.SWITCHING, Signal.OK): Phase.VERIFYING,
     (Phase.SWITCHING, Signal.DOWN): Phase.RECORDING,
     (Phase.SWITCHING, Signal.ERROR): Phase.RESTORING,
@@ -94,8 +129,10 @@ TRANSITIONS: Mapping[tuple[Phase, Signal], Phase] = {
     (Phase.VERIFYING, Signal.KEPT): Phase.RECORDING,
     (Phase.VERIFYING, Signal.UNHEALTHY): Phase.RESTORING,
     (Phase.RECORDING, Signal.OK): Phase.DONE,
+    (Phase.RETIRING, Signal.OK): Phase.RECORDING,
     (Phase.RESTORING, Signal.OK): Phase.RESTORE_VERIFYING,
     (Phase.RESTORING, Signal.DOWN): Phase.RESTORE_RECORDING,
+    (Phase.RESTORING, Signal.UNTOUCHED): Phase.RESTORE_RECORDING,
     (Phase.RESTORING, Signal.ERROR): Phase.STUCK,
     # Never roll back a rollback: a rollback that fails has nothing to restore to. Nor across a contract.
     (Phase.RESTORING, Signal.REFUSED): Phase.STUCK,
@@ -106,9 +143,9 @@ TRANSITIONS: Mapping[tuple[Phase, Signal], Phase] = {
 
 #: How far along a phase is, in percent, for people watching.
 PERCENT: Mapping[Phase, int] = {
-    Phase.ACCEPTED: 0, Phase.BUILDING: 10, Phase.GATING: 10, Phase.PREPARING: 40, Phase.SWITCHING: 50,
-    Phase.VERIFYING: 75, Phase.RECORDING: 95, Phase.RESTORING: 60, Phase.RESTORE_VERIFYING: 80,
-    Phase.RESTORE_RECORDING: 95,
+    Phase.ACCEPTED: 0, Phase.BUILDING: 10, Phase.GATING: 10, Phase.PREPARING: 40, Phase.STARTING: 45,
+    Phase.PROVING: 55, Phase.CANARY: 65, Phase.SWITCHING: 70, Phase.VERIFYING: 75, Phase.RETIRING: 80,
+    Phase.RECORDING: 95, Phase.RESTORING: 60, Phase.RESTORE_VERIFYING: 80, Phase.RESTORE_RECORDING: 95,
 }  # fmt: skip
 
 
@@ -184,6 +221,14 @@ class Operation(Value):
     gates: tuple[GateResult, ...] = ()
     #: Set by a gate that needs a person's answer; the plan that answer has to be bound to.
     approval_plan: str | None = None
+    #: How the release takes over, and the slot that it comes to; None where nothing that runs changes.
+    strategy: Strategy | None = None
+    slot: Slot | None = None
+    #: What the edge counted: for what served before, by which the new release is judged, and for the new release
+    #: until it got its users.
+    baseline: Traffic | None = None
+    before_users: Traffic | None = None
+    settling_until: AwareDatetime | None = None
     verification: Mapping[str, Any] = Field(default_factory=dict)
     forensics: str | None = None
     summary: str | None = None
@@ -201,3 +246,12 @@ class Operation(Value):
     @property
     def final(self) -> bool:
         return self.phase in FINAL
+
+    @property
+    def slotted(self) -> bool:
+        """Whether the release goes by way of the ring's other slot."""
+        return self.strategy is Strategy.BLUE_GREEN and self.slot is not None
+
+    def failed(self, error: RingError) -> Operation:
+        """The operation with why it did not do what was asked."""
+        return self.model_copy(update={"failure": Failure(record=to_record(error))})

@@ -9,7 +9,8 @@ from typing import Annotated, Any, Literal, cast
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
-from aither_rings_mcp.domain.model import RingKind, SchemaChange, Value
+from aither_rings_mcp.domain.model import RingKind, SchemaChange
+from aither_rings_mcp.domain.value import Value
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)\Z", re.ASCII)
@@ -101,6 +102,9 @@ class Service(Value):
     probe: Probe = Probe()
     one_shot: bool = Field(
         default=False, description="runs to its end with exit code 0 (a migration) and stays stopped"
+    )
+    twice: bool = Field(
+        default=False, description="may run in both slots at once, although it writes to a volume or has a device"
     )
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from aither_rings_mcp.domain.model import Value
+from aither_rings_mcp.domain.value import Value
 
 
 class Verdict(StrEnum):

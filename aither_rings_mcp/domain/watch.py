@@ -8,8 +8,8 @@ from itertools import pairwise
 
 from pydantic import AwareDatetime, Field
 
-from aither_rings_mcp.domain.model import Value
 from aither_rings_mcp.domain.settings import RollbackRule
+from aither_rings_mcp.domain.value import Value
 
 #: Looks kept of a trouble that goes on and on. Its first ones say since when.
 _KEPT = 200

@@ -25,7 +25,7 @@ def main() -> int:
     from aither_rings_mcp.wiring import build_manager
 
     try:
-        done = anyio.run(build_manager(args.config, args.claim_fd).execute, args.operation, args.claim_fd)
+        done = anyio.run(build_manager(args.config, args.claim_fd).work, args.operation, args.claim_fd)
     except Exception:  # a door: whatever it was, it goes into the operation's own file
         traceback.print_exc()
         return Exit.INTERNAL

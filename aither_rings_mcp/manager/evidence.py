@@ -71,8 +71,10 @@ class Collector:
         release: str | None,
         going_to: str | None,
         running: tuple[ContainerView, ...] | None = None,
+        project: str | None = None,
     ) -> None:
-        """Keeps what `release` did, once: a complete bundle stays as it is. `running`: how its containers were.
+        """Keeps what `release` did, once: a complete bundle stays as it is. `running`: how its containers were, or
+        `project`: where they are, if not in the slot that serves.
 
         Repeated, this may find the ring torn down, or halfway back: what is of `going_to` already is no evidence.
         """
@@ -81,12 +83,13 @@ class Collector:
             if world.evidence.load(op.id) is not None:
                 return
             seen = Seen()
+            project = project or world.project(op.request.ring)
             ready: list[Draft] = []
             limit = world.settings.limits.evidence
             # users wait for the way back
             with anyio.move_on_after(limit) as whole:
                 with anyio.move_on_after(limit * _LOOKING) as looking:
-                    await self._look(op, going_to, seen, running)
+                    await self._look(project, going_to, seen, running)
                 if looking.cancelled_caught:
                     self._say("the engine took longer than `limits.evidence` allows, so not all evidence is kept")
                 work = partial(_clean, op, self._ran(release), self._ran(going_to), seen, ready)
@@ -112,10 +115,10 @@ class Collector:
             self._say(f"no evidence is kept: {error.message}")
 
     async def _look(
-        self, op: Operation, going_to: str | None, seen: Seen, running: tuple[ContainerView, ...] | None
+        self, project: str, going_to: str | None, seen: Seen, running: tuple[ContainerView, ...] | None
     ) -> None:
         engine = self._world.engine
-        running = running or await engine.containers(self._world.project(op.request.ring))
+        running = running or await engine.containers(project)
         # `going_to` is None where nothing runs before: then every container is evidence.
         seen.containers = tuple(one for one in running if going_to is None or one.labels.get(LABEL_RELEASE) != going_to)
         for container in seen.containers:

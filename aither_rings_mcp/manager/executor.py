@@ -19,7 +19,7 @@ from aither_rings_mcp.domain.model import Event
 from aither_rings_mcp.domain.redact import redact
 from aither_rings_mcp.domain.rollout import BEFORE_EFFECT, FINAL, Kind, Operation, Phase, Signal, Step, advance
 from aither_rings_mcp.manager.outcomes import outcome_of
-from aither_rings_mcp.manager.steps import Moved, Steps, failed
+from aither_rings_mcp.manager.steps import Moved, Steps
 from aither_rings_mcp.manager.world import World
 from aither_rings_mcp.ports import OnLine
 
@@ -41,7 +41,7 @@ class Executor:
 
     async def run(self, op: Operation) -> Operation:
         """Drives `op` to a final phase; returns it unfinished only if trouble outlasts `limits.engine`."""
-        if op.phase is Phase.SWITCHING:
+        if op.phase is Phase.STARTING or (op.phase is Phase.SWITCHING and not op.slotted):
             await self._steps.clear_halfway(op)
         while not op.final:
             try:
@@ -80,10 +80,8 @@ class Executor:
     async def _effect(self, op: Operation) -> Moved:
         """What the phase comes to. Until something that runs is touched, whatever goes wrong ends the operation."""
         if op.phase not in BEFORE_EFFECT:
-            try:
-                await self._world.healer.suspend()
-            except EngineFailure as error:  # a healer that cannot be paused must not stand in the way of going back
-                self._say(f"the healer goes on: {error.message}")
+            if not (op.phase is Phase.SWITCHING and op.slotted):  # where nothing starts or stops
+                await self._no_healing()
             return await self._steps.act(op)
         try:
             if op.phase is Phase.GATING:
@@ -92,7 +90,13 @@ class Executor:
                 return Signal.CANCEL, op
             return await (self._cancellable(op) if op.phase in _CANCELLABLE else self._steps.act(op))
         except RingError as error:
-            return Signal.ERROR, failed(op, error)
+            return Signal.ERROR, op.failed(error)
+
+    async def _no_healing(self) -> None:
+        try:
+            await self._world.healer.suspend()
+        except EngineFailure as error:  # a healer that cannot be paused must not stand in the way of going back
+            self._say(f"the healer goes on: {error.message}")
 
     async def _cancellable(self, op: Operation) -> Moved:
         moved: Moved | None = None

@@ -49,28 +49,47 @@ async def examine(
     on_result: Callable[[GateResult], None] | None = None,
 ) -> tuple[GateResult, ...]:
     """Every gate's answer about `tested`, in the order of the path. A preview, if needed, is gone afterwards."""
-    source = world.settings.rings[path.source]
-    async with Stage(world, tested, source.preview, on_line) as stage:
+    preview = world.settings.rings[path.source].preview
+    async with Stage(world, tested, preview, on_line) as stage:
+        return await _asked(world, path, tested, stage, PlanDesk(world, plan), logs, on_result)
 
-        def context_for(spec: GateSpec) -> GateContext:
-            return GateContext(
-                settings=world.settings,
-                release=tested,
-                target=path.target,
-                root=world.root,
-                cwd=world.root / spec.cwd,
-                env=spec.env,
-                limit=spec.limit or world.settings.limits.gate,
-                log=logs / f"{spec.label}.log",
-                commands=world.commands,
-                engine=world.engine,
-                health=stage,
-                services=stage,
-                approval=PlanDesk(world, plan),
-                source_digest=world.source.digest,
-            )
 
-        return await world.gatekeeper.examine(path.gates, context_for, on_result)
+async def examine_in(
+    world: World, path: RingPath, release: Release, project: str, logs: Path, on_line: OnLine
+) -> tuple[GateResult, ...]:
+    """The answers about a release that runs as `project`, and is looked at there."""
+    async with Stage(world, release, None, on_line, project) as stage:
+        return await _asked(world, path, release, stage, PlanDesk(world, None), logs, None)
+
+
+async def _asked(
+    world: World,
+    path: RingPath,
+    tested: Release,
+    stage: Stage,
+    desk: PlanDesk,
+    logs: Path,
+    on_result: Callable[[GateResult], None] | None,
+) -> tuple[GateResult, ...]:
+    def context_for(spec: GateSpec) -> GateContext:
+        return GateContext(
+            settings=world.settings,
+            release=tested,
+            target=path.target,
+            root=world.root,
+            cwd=world.root / spec.cwd,
+            env=spec.env,
+            limit=spec.limit or world.settings.limits.gate,
+            log=logs / f"{spec.label}.log",
+            commands=world.commands,
+            engine=world.engine,
+            health=stage,
+            services=stage,
+            approval=desk,
+            source_digest=world.source.digest,
+        )
+
+    return await world.gatekeeper.examine(path.gates, context_for, on_result)
 
 
 def needs_approval(path: RingPath) -> bool:

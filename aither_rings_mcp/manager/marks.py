@@ -25,8 +25,9 @@ class Marks:
         for service, image in sorted(images.items()):
             await self._world.engine.tag(image, self._reference(service, tag))
 
-    async def forensics(self, op: Operation, going_to: str | None) -> Operation:
+    async def forensics(self, op: Operation, going_to: str | None, project: str | None = None) -> Operation:
         """Tags what is about to go, so that it can be looked at afterwards. It never stands in the way of going back.
+        `project`: where that runs, if not in the slot that serves.
 
         The tag's name is fixed by the operation. Repeated, this may find the ring torn down, or halfway back:
         what is of `going_to` already is no evidence.
@@ -34,7 +35,7 @@ class Marks:
         world, ring = self._world, op.request.ring
         tag = forensic_tag(ring, op.created_at)
         try:
-            for container in await world.engine.containers(world.project(ring)):
+            for container in await world.engine.containers(project or world.project(ring)):
                 if container.service and container.labels.get(LABEL_RELEASE) != going_to:
                     await self.label({container.service: container.image_id}, tag)
         except DockerUnavailable:

@@ -13,7 +13,7 @@ import anyio
 
 from aither_rings_mcp.domain import policy
 from aither_rings_mcp.domain.answers import MonitorAnswer
-from aither_rings_mcp.domain.errors import DockerUnavailable, NoRollbackTarget, RingBusy, RingError
+from aither_rings_mcp.domain.errors import DockerUnavailable, RingBusy, RingError
 from aither_rings_mcp.domain.model import RingRecord
 from aither_rings_mcp.domain.rollout import Kind, Operation, Phase, Request
 from aither_rings_mcp.domain.settings import Unhealthy
@@ -25,7 +25,9 @@ from aither_rings_mcp.manager.looks import Looks
 from aither_rings_mcp.manager.marks import Marks
 from aither_rings_mcp.manager.monitor_views import ring_watch
 from aither_rings_mcp.manager.operations import Operations
-from aither_rings_mcp.manager.way_back import lost_among, lost_releases
+from aither_rings_mcp.manager.restorer import Restorer
+from aither_rings_mcp.manager.settling import Settle, watched
+from aither_rings_mcp.manager.way_back import lost_among
 from aither_rings_mcp.manager.world import BACKBONE, MONITOR_CLAIM, World
 from aither_rings_mcp.ports import Death, OnLine
 
@@ -50,6 +52,8 @@ class Monitor:
         self._alerts = Alerts(world, say, remembered.told, self._remember)
         self._alerts.catch_up()
         self._looks = Looks(world, self._alerts)
+        self._restorer = Restorer(world, operations, self._alerts, say)
+        self._settling: dict[str, Settle] = {}
         self._tries: dict[tuple[str, Phase], int] = {}
         self._woken = anyio.Event()
         #: Until then it looks at the quicker pace: a container has just exited.
@@ -77,7 +81,8 @@ class Monitor:
                         await self._alerts.call()
                     else:
                         await self._alerts.tell(BACKBONE, "monitor", None)
-                    with anyio.move_on_after(self._rule.poll if calm else self._quick):
+                    pace = self._rule.poll if calm else self._quick
+                    with anyio.move_on_after(min(pace, self._rule.traffic.poll) if self._settling else pace):
                         await self._woken.wait()
                     await anyio.sleep(_BREATH_S)
 
@@ -98,7 +103,8 @@ class Monitor:
 
     async def _listen(self) -> None:
         """Wakes the rounds when a container of ours exits; without the engine's events, the pace alone does."""
-        ours = {self._world.project(ring) for ring in self._world.settings.runtime_rings}
+        world = self._world
+        ours = {world.project(ring, slot) for ring in world.settings.runtime_rings for slot in world.slots(ring)}
         if self._world.settings.backbone:
             ours.add(self._world.settings.backbone.project)
 
@@ -135,11 +141,23 @@ class Monitor:
                 await self._act(ring, records[ring], judgement)
             except RingError as error:  # one ring's trouble must not keep the others from being looked after
                 await self._alerts.begin(ring, "monitor", f"cannot act: {error.message}")
+        await self._settle(records)
         await self._keep_ways_open(records)
         await self._let_heal()
         self._remember()
         await self._alerts.call()
         return self._answer(judgements, resumed)
+
+    async def _settle(self, records: Mapping[str, RingRecord]) -> None:
+        """Looks after rings that settle, where whoever brought their release does not any more."""
+        settling = [ring for ring, record in records.items() if record.settling and not watched(self._world, ring)]
+        self._settling = {
+            ring: self._settling.get(ring)
+            or Settle(self._world, self._operations, self._restorer, self._looks, self._say)
+            for ring in settling
+        }
+        for ring, settle in self._settling.items():
+            await settle.look(ring, probing=False)
 
     def _remember(self) -> None:
         with suppress(RingError):  # a full disk does not blind the monitor: it goes by what it knows
@@ -239,7 +257,7 @@ class Monitor:
             case Call.CONDEMNED if record.stuck:
                 pass  # a person was called already
             case Call.CONDEMNED if self._to_restore(ring, record, judgement):
-                await self._restore(ring, record, str(judgement.reason))
+                await self._restorer.restore(ring, record, str(judgement.reason))
             case Call.CONDEMNED:
                 await self._alerts.begin(ring, "unhealthy", str(judgement.reason))
             case Call.SUSPECT:
@@ -269,61 +287,12 @@ class Monitor:
             return self._say(f"{ring}: {error.message}; looking again")
         return self._say(f"{ring}: {judgement.reason}; {op.id} starts it again")
 
-    def _started(self, request: Request, key: str) -> Operation:
-        """The one restore of this release: of this round, or of one before. One that the engine's absence ended
-        before it touched anything was none.
-        """
-        while True:
-            op = self._operations.start(request, MONITOR, key)
-            if op.phase is not Phase.FAILED or op.failure is None or op.failure.record["code"] != "docker_unavailable":
-                return op
-            key += " again"
-
     def _to_restore(self, ring: str, record: RingRecord, judgement: Judgement) -> bool:
         """Whether the trouble began while the release still had to prove itself, in a ring that takes releases back."""
         settings = self._world.settings.rings[ring]
         if record.deployed_at is None or settings.on_unhealthy is Unhealthy.KEEP:
             return False
         return judgement.since is not None and judgement.since < record.deployed_at.timestamp() + self._rule.settle
-
-    # -- acting
-
-    async def _restore(self, ring: str, record: RingRecord, why: str) -> None:
-        """One automatic restore for each release, and none from what came by going back: then a person is called."""
-        if record.returned:
-            return await self._stick(ring, record, f"{record.release} came by going back, and is bad too: {why}")
-        if record.release in record.taken_back:
-            return await self._stick(ring, record, f"{record.release} was taken back before, and is bad again: {why}")
-        try:
-            choice = policy.rollback_choice(record, ring, lost=await lost_releases(self._world, record))
-            policy.check_crosses_nothing(record, ring, choice.release, MONITOR)
-            request = Request(kind=Kind.ROLLBACK, ring=ring, release=choice.release, leaving=record.release, reason=why)
-            op = self._started(request, f"restore {ring} {record.release} {record.deployed_at}")
-        except NoRollbackTarget as error:
-            return await self._stick(ring, record, f"{why}; {error.message}")
-        except RingBusy as error:
-            return self._say(f"{ring}: {error.message}; looking again")
-        # It may be the one of a round before, which came to nothing: a second one is a person's to start.
-        if op.final and op.phase is not Phase.DONE:
-            return await self._stick(ring, record, f"{why}; {op.id} could not take it back")
-        self._say(f"{ring}: {why}; {op.id} takes it back to {choice.release}")
-        return None
-
-    async def _stick(self, ring: str, record: RingRecord, why: str) -> None:
-        """Nothing automatic happens to this ring any more, unless somebody changes it right now."""
-        claim = self._world.claims.take(ring, "monitor")
-        if claim is None:
-            return
-        try:
-            with self._world.claims.state_lock():
-                state = self._world.state.load()
-                now = state.ring(ring)
-                if (now.release, now.deployed_at) != (record.release, record.deployed_at):
-                    return
-                self._world.state.save(state.with_ring(ring, now.model_copy(update={"stuck": f"monitor: {why}"})))
-        finally:
-            claim.release()
-        await self._alerts.tell(ring, "stuck", f"monitor: {why}")
 
     # -- telling
 

@@ -27,6 +27,7 @@ _DONE = {
     Kind.ROLLBACK: "rolled_back",
     Kind.UP: "up",
     Kind.DOWN: "down",
+    Kind.SETTLE: "settled",
 }
 
 
@@ -95,7 +96,11 @@ def answer(
     match op.request.kind:
         case Kind.PROMOTE:
             return PromoteAnswer(
-                **common, gates=op.gates, rolled_back_to=back_to, approval=_approval(op) if op.approval_plan else None
+                **common,
+                gates=op.gates,
+                settling_until=op.settling_until,
+                rolled_back_to=back_to,
+                approval=_approval(op) if op.approval_plan else None,
             )
         case Kind.ROLLBACK:
             return RollbackAnswer(
@@ -111,7 +116,7 @@ def answer(
                 commit=op.release.commit if op.release else None,
                 rolled_back_to=back_to,
             )
-        case Kind.UP | Kind.DOWN:
+        case Kind.UP | Kind.DOWN | Kind.SETTLE:
             return LifecycleAnswer(**common, ring=op.request.ring)
 
 
@@ -164,6 +169,10 @@ def summary(op: Operation, outcome: str, interrupted: bool = False) -> str:
             return f"A person has to approve plan {op.approval_plan} before {ring} changes; nothing was changed."
         case "rolled_back" if op.request.kind is Kind.ROLLBACK:
             return f"{ring} is back on {release}, verified by image id and health."
+        case "rolled_back" if op.slotted and op.previous:
+            why = "it did not prove itself" if reason else "it could not be started"
+            met = "users had met a share of it" if _met(op) else "no user met it"
+            return f"{release} was refused because {why}; {ring} stays on {op.previous}, and {met}."
         case "rolled_back":
             went = f"back on {op.previous}" if op.previous else "down, as before"
             why = "it did not become healthy" if reason else "it could not be started"
@@ -175,8 +184,14 @@ def summary(op: Operation, outcome: str, interrupted: bool = False) -> str:
             )
         case "up" | "down":
             return f"{ring} is {outcome}."
+        case "settled":
+            return f"{ring} has settled on {release}; the slot before is stopped and stays as a way back."
         case _:
             return f"The {op.request.kind} of {ring} ended as {outcome}."
+
+
+def _met(op: Operation) -> bool:
+    return any(step.phase is Phase.CANARY for step in op.steps)
 
 
 def next_actions(op: Operation, outcome: str, onward: Sequence[str] = ()) -> tuple[NextAction, ...]:

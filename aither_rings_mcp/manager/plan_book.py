@@ -10,10 +10,18 @@ from aither_rings_mcp.domain.answers import ApprovalAnswer, ApprovalView, BlastR
 from aither_rings_mcp.domain.errors import InvalidArguments, PlanExpired
 from aither_rings_mcp.domain.model import Actor, Event
 from aither_rings_mcp.domain.plan import Plan, changes, plan_hash
+from aither_rings_mcp.domain.settings import Strategy
 from aither_rings_mcp.manager import outcomes
 from aither_rings_mcp.manager.gating import needs_approval
 from aither_rings_mcp.manager.planning import Draft, check_fits, ports_of
+from aither_rings_mcp.manager.strategies import choose
 from aither_rings_mcp.manager.world import World
+
+_DOWNTIME = {
+    Strategy.BLUE_GREEN: "none: users go over in one step, once it has proved itself",
+    Strategy.ROLLING: "none: users go over service by service",
+    Strategy.RECREATE: "each service restarts once; seconds without an answer",
+}
 
 
 class PlanBook:
@@ -62,7 +70,7 @@ class PlanBook:
         check_fits(plan, draft)
         return plan
 
-    def shown(self, draft: Draft, plan: Plan) -> PlanAnswer:
+    async def shown(self, draft: Draft, plan: Plan) -> PlanAnswer:
         """The plan as every door shows it."""
         world, target = self._world, plan.target
         path = policy.known_path(self._world.settings, plan.source, target)
@@ -71,6 +79,8 @@ class PlanBook:
         before = world.releases.load(now_running).images if now_running else dict[str, str]()
         rows = changes(before, draft.release.images, gate)
         warnings = list(draft.warnings)
+        choice = None if gate else await choose(world, draft.release, draft.config)
+        warnings += choice.warnings if choice else ()
         if not gate and now_running is None:
             warnings.append(f"{target} runs nothing yet: there is no release to go back to")
         asks, critical = needs_approval(path), world.settings.critical
@@ -94,12 +104,12 @@ class PlanBook:
             release=draft.release.id,
             changes=rows,
             gates=tuple(spec.label + ("" if spec.blocking else " (optional)") for spec in path.gates),
-            strategy="tag" if gate else "recreate",
+            strategy=choice.strategy if choice else "tag",
             blast_radius=BlastRadius(
                 services=0 if gate else len(rows),
                 critical=() if gate else tuple(row.service for row in rows if row.service in critical),
                 ports=() if gate else ports_of(draft),
-                downtime="none: nothing restarts" if gate else "each service restarts once; seconds without an answer",
+                downtime=_DOWNTIME[choice.strategy] if choice else "none: nothing restarts",
             ),
             approval=ApprovalView(required=asks, ways=outcomes.approval_ways(plan.id) if asks else ()),
             rollback_to=None if gate else now_running,

@@ -11,6 +11,7 @@ from aither_rings_mcp.domain.composition import (
     fingerprint,
     host_ports,
     image_references,
+    in_slot,
     runnable,
     services,
     weightier,
@@ -19,6 +20,7 @@ from aither_rings_mcp.domain.errors import ImageMissing, InvalidTransition, Plan
 from aither_rings_mcp.domain.model import Candidate, Release, RingRecord
 from aither_rings_mcp.domain.naming import release_id, ring_tag
 from aither_rings_mcp.domain.plan import Plan, plan_hash, what_changed
+from aither_rings_mcp.domain.slots import Slot
 from aither_rings_mcp.manager.world import World
 from aither_rings_mcp.ports import ComposeConfig
 
@@ -148,10 +150,16 @@ def running_config(world: World, release: Release, config: ComposeConfig, slot: 
     return runnable(config, release, world.settings.app, slot)
 
 
-def run_file(world: World, release: Release) -> Path:
-    """The file that Compose runs `release` from; made before anything is touched, while a full disk can refuse."""
-    config = running_config(world, release, world.releases.config(release.id), release.ring)
-    return world.releases.runnable(release.id, config)
+def run_file(world: World, release: Release, slot: Slot | None = None) -> Path:
+    """The file that Compose runs `release` from, in the slot that serves or another one; made before anything is
+    touched, while a full disk can refuse.
+    """
+    ring, config = world.settings.rings[release.ring], world.releases.config(release.id)
+    if not ring.fronts:
+        return world.releases.runnable(release.id, running_config(world, release, config, release.ring))
+    slot = slot or (world.state.load().ring(release.ring).slot if ring.green else Slot.BLUE)
+    config = running_config(world, release, in_slot(config, ring, slot), slot)
+    return world.releases.runnable(release.id, config, name="run" if slot is Slot.BLUE else f"run-{slot}")
 
 
 async def _images_present(world: World, release: Release) -> None:

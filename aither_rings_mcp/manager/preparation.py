@@ -8,6 +8,7 @@ from aither_rings_mcp.domain import policy
 from aither_rings_mcp.domain.composition import declared_schema, image_references, services, weightier
 from aither_rings_mcp.domain.errors import (
     ConfigInvalid,
+    EngineFailure,
     ImageMissing,
     InvalidTransition,
     NoRollbackTarget,
@@ -15,15 +16,21 @@ from aither_rings_mcp.domain.errors import (
 from aither_rings_mcp.domain.model import Release
 from aither_rings_mcp.domain.naming import ring_tag
 from aither_rings_mcp.domain.rollout import Kind, Operation, Signal, SourceState
+from aither_rings_mcp.domain.settings import Strategy
 from aither_rings_mcp.manager import backbone, hooks
 from aither_rings_mcp.manager.evidence import Collector
 from aither_rings_mcp.manager.gating import needs_approval
 from aither_rings_mcp.manager.marks import Marks
 from aither_rings_mcp.manager.planning import check_fits, draft_promotion, make_release, run_file
+from aither_rings_mcp.manager.strategies import choose
 from aither_rings_mcp.manager.world import World
-from aither_rings_mcp.ports import OnLine
+from aither_rings_mcp.ports import ComposeConfig, OnLine
 
 Moved = tuple[Signal, Operation]
+
+
+#: Under this, nothing that writes state is begun; in bytes.
+_DISK = 100 * 2**20
 
 
 class Preparation:
@@ -84,10 +91,10 @@ class Preparation:
         )  # fmt: skip
         release = make_release(world, ring, config, images, built)
         world.releases.save(release, config)
-        run_file(world, release)
+        op = await self._placed(op, release, config)
         await self._marks.label(release.images, release.tag)
         await world.pins.hold(release.images, release.id)
-        return Signal.OK, op.model_copy(update={"release": release})
+        return _on(op), op
 
     async def _prepare_promotion(self, op: Operation) -> Moved:
         world, request = self._world, op.request
@@ -102,14 +109,14 @@ class Preparation:
         await self._check_backbone_is_up(request.ring)
         await self._check_way_back(op)
         world.releases.save(draft.release, draft.config)
-        run_file(world, draft.release)
+        op = await self._placed(op, draft.release, draft.config)
         await self._marks.label(draft.release.images, draft.release.tag)
         await world.pins.hold(draft.release.images, draft.release.id)
         path = policy.known_path(world.settings, str(request.source), request.ring)
         if request.plan_id and not request.override and needs_approval(path):
             world.plans.use(world.plans.load(request.plan_id), op.id)
         await hooks.run(world, op, "pre_promote", self._say, to=draft.release.id)
-        return Signal.OK, op
+        return _on(op), op
 
     async def _prepare_rollback(self, op: Operation) -> Moved:
         world, request = self._world, op.request
@@ -122,12 +129,51 @@ class Preparation:
                 raise ImageMissing(
                     f"the image of {name} in {release.id} is gone", "Roll back to another release (`ring-ctl status`)."
                 )
-        run_file(world, release)
+        op = await self._placed(op, release, world.releases.config(release.id))
         await world.pins.hold(release.images, release.id)
-        op = await self._marks.forensics(op.model_copy(update={"release": release}), release.id)
-        await self._evidence.collect(op, op.previous, release.id)
+        if not op.slotted:  # what goes from one slot to the other leaves its traces where they are, for later
+            op = await self._marks.forensics(op, release.id)
+            await self._evidence.collect(op, op.previous, release.id)
         await hooks.run_or_say(world, op, "pre_rollback", self._say, to=release.id)
-        return Signal.OK, op
+        return _on(op), op
+
+    async def _placed(self, op: Operation, release: Release, config: ComposeConfig) -> Operation:
+        """The operation with the release, how it takes over, and where: beside what serves if anything does."""
+        world, ring = self._world, op.request.ring
+        await self._check_room()
+        choice = await choose(world, release, config)
+        for warning in choice.warnings:
+            self._say(warning)
+        record = world.state.load().ring(ring)
+        slot = record.slot.other if record.running else record.slot
+        update: dict[str, object] = {"release": release, "strategy": choice.strategy}
+        if choice.strategy is not Strategy.RECREATE:
+            update["slot"] = slot
+        op = op.model_copy(update=update)
+        run_file(world, release, op.slot)
+        if world.settings.rings[ring].fronts:
+            await self._check_edge(op)
+        return op
+
+    async def _check_room(self) -> None:
+        """A full disk would stop a rollout half-way; nothing has begun yet."""
+        free = self._world.capacity.disk()
+        if free is not None and free < _DISK:
+            raise InvalidTransition(
+                f"only {free / 2**20:.0f} MB are free where the state is kept ({self._world.settings.state_dir})",
+                "Free some space (`docker system df` shows what Docker has), then ask again.",
+            )
+
+    async def _check_edge(self, op: Operation) -> None:
+        """The edge has to be there before users can be sent anywhere by it."""
+        await self._world.edge.prepare(self._say)
+        if op.slotted:
+            try:
+                await self._world.edge.routes()
+            except EngineFailure as error:
+                raise InvalidTransition(
+                    f"{error.message}, so nobody could be sent to {op.slot}", error.next_step
+                ) from error
 
     def _source(self) -> SourceState:
         return SourceState(commit=self._world.source.commit(), digest=self._world.source.digest())
@@ -160,3 +206,7 @@ class Preparation:
                     f"{op.request.ring} could not go back: the image of {name} in {current.id} is gone",
                     f"Deploy or promote {current.tag} again first, or take the ring down.",
                 )
+
+
+def _on(op: Operation) -> Signal:
+    return Signal.STAGE if op.slotted else Signal.OK

@@ -36,10 +36,10 @@ from aither_rings_mcp.domain.answers import (
 from aither_rings_mcp.domain.errors import InvalidArguments, InvalidTransition, RingError
 from aither_rings_mcp.domain.model import Actor, Override
 from aither_rings_mcp.domain.plan import Plan
-from aither_rings_mcp.domain.rollout import BEFORE_EFFECT, Kind, Phase, Request
+from aither_rings_mcp.domain.rollout import BEFORE_EFFECT, Kind, Operation, Phase, Request
 from aither_rings_mcp.domain.settings import Path, Settings
 from aither_rings_mcp.domain.verdict import GateResult, blocking
-from aither_rings_mcp.manager import doctor, outcomes, views
+from aither_rings_mcp.manager import doctor, outcomes, settling, views
 from aither_rings_mcp.manager.evidence_answers import handed_out
 from aither_rings_mcp.manager.executor import Executor
 from aither_rings_mcp.manager.gating import examine
@@ -118,7 +118,7 @@ class RingManager:
         policy.known_path(self.settings, source, target)
         draft = await draft_promotion(self._world, source, target)
         policy.check_not_quarantined(draft.replaces, target, draft.release.id, None)
-        return self._plans.shown(draft, self._plans.mint(draft, source, target, actor))
+        return await self._plans.shown(draft, self._plans.mint(draft, source, target, actor))
 
     async def gates(self, source: str, target: str, actor: Actor, watch: Watch | None = None) -> GatesAnswer:
         """Only the gates of a path, against what would be promoted now. Changes nothing."""
@@ -190,7 +190,7 @@ class RingManager:
                 as_of=world.clock.now(),
                 outcome="noop" if unchanged else "dry_run",
                 release=draft.release.id,
-                plan=self._plans.shown(draft, plan) if dry_run else None,
+                plan=await self._plans.shown(draft, plan) if dry_run else None,
             )
         request = asked.model_copy(update={"plan_id": plan.id})
         op = self._operations.start(request, actor, idempotency_key)
@@ -332,8 +332,26 @@ class RingManager:
         """The RingMonitor of this installation; `say` gets a line for whatever it does."""
         return Monitor(self._world, self._operations, say)
 
+    async def work(self, operation_id: str, claim_fd: int) -> bool:
+        """The worker's part: drives one operation with the claim it inherited, and watches its release settle where
+        there is something to go back to in one step. True when the operation came to an end.
+        """
+        op, say = await self._driven(operation_id, claim_fd)
+        async with anyio.create_task_group() as group:
+            if op.final:
+                group.start_soon(self._afterwards, say)
+            if op.settling_until:
+                group.start_soon(settling.watch, self._world, self._operations, op.request.ring, say)
+        return op.final
+
     async def execute(self, operation_id: str, claim_fd: int) -> bool:
-        """The worker's part: drives one operation with the claim it inherited. True when it came to an end."""
+        """The same, leaving a release that settles to the monitor."""
+        op, say = await self._driven(operation_id, claim_fd)
+        if op.final:
+            await self._afterwards(say)
+        return op.final
+
+    async def _driven(self, operation_id: str, claim_fd: int) -> tuple[Operation, OnLine]:
         world = self._world
         op = world.journals.load(operation_id)
         claim = world.claims.adopt(op.request.ring, claim_fd)
@@ -346,9 +364,7 @@ class RingManager:
             op = await Executor(world, say).run(op.model_copy(update={"epoch": claim.epoch}))
         finally:
             claim.release()
-        if op.final:
-            await self._afterwards(say)
-        return op.final
+        return op, say
 
     # -- shared pieces
 

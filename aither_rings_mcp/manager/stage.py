@@ -23,15 +23,20 @@ from aither_rings_mcp.ports import OnLine
 
 
 class Stage:
-    """The running containers of one release. Use as an async context: a preview goes when it ends."""
+    """The running containers of one release. Use as an async context: a preview goes when it ends.
 
-    def __init__(self, world: World, release: Release, preview: Preview | None, on_line: OnLine) -> None:
+    `project`: where it runs already, if that is known.
+    """
+
+    def __init__(
+        self, world: World, release: Release, preview: Preview | None, on_line: OnLine, project: str | None = None
+    ) -> None:
         self._world = world
         self._release = release
         self._preview = preview
         self._on_line = on_line
         self._lock = anyio.Lock()
-        self._project: str | None = None
+        self._project = project
         self._started = False
 
     async def __aenter__(self) -> Stage:

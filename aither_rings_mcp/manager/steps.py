@@ -6,20 +6,19 @@ from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
 
 from aither_rings_mcp.domain import policy
-from aither_rings_mcp.domain.answers import Verification
 from aither_rings_mcp.domain.errors import (
     DockerUnavailable,
     EngineFailure,
     InvalidTransition,
     NoRollbackTarget,
     RingError,
-    to_record,
 )
 from aither_rings_mcp.domain.log_lines import quoted
 from aither_rings_mcp.domain.model import Candidate, Override, Release, RingRecord
 from aither_rings_mcp.domain.naming import ring_tag
-from aither_rings_mcp.domain.rollout import Failure, Kind, Operation, Phase, Signal
+from aither_rings_mcp.domain.rollout import Kind, Operation, Phase, Signal
 from aither_rings_mcp.domain.settings import Unhealthy
+from aither_rings_mcp.domain.slots import Route
 from aither_rings_mcp.domain.verdict import GateResult, blocking
 from aither_rings_mcp.manager import backbone, hooks
 from aither_rings_mcp.manager.evidence import Collector
@@ -28,7 +27,8 @@ from aither_rings_mcp.manager.marks import Marks
 from aither_rings_mcp.manager.outcomes import stuck_error
 from aither_rings_mcp.manager.planning import draft_promotion, run_file
 from aither_rings_mcp.manager.preparation import Moved, Preparation
-from aither_rings_mcp.manager.trial import verify
+from aither_rings_mcp.manager.slot_steps import SlotSteps
+from aither_rings_mcp.manager.trial import verified, verify
 from aither_rings_mcp.manager.way_back import lost_releases
 from aither_rings_mcp.manager.world import BACKBONE, World
 from aither_rings_mcp.ports import OnLine
@@ -45,7 +45,8 @@ class Steps:
         self._say = on_line
         self._marks = Marks(world, on_line)
         self._evidence = Collector(world, on_line)
-        preparation = Preparation(world, on_line)
+        preparation, slots = Preparation(world, on_line), SlotSteps(world, on_line)
+        self._slots = slots
         #: The release that this worker brought up itself, on an engine that has been there since.
         self._up: str | None = None
         self._effects: Mapping[Phase, Effect] = {
@@ -53,9 +54,13 @@ class Steps:
             Phase.BUILDING: preparation.build,
             Phase.GATING: self._gating,
             Phase.PREPARING: preparation.prepare,
+            Phase.STARTING: slots.start,
+            Phase.PROVING: slots.prove,
+            Phase.CANARY: slots.canary,
             Phase.SWITCHING: self._switching,
             Phase.VERIFYING: self._verifying,
             Phase.RECORDING: self._recording,
+            Phase.RETIRING: slots.retire,
             Phase.RESTORING: self._restoring,
             Phase.RESTORE_VERIFYING: self._restore_verifying,
             Phase.RESTORE_RECORDING: self._restore_recording,
@@ -66,6 +71,7 @@ class Steps:
             return await self._effects[op.phase](op)
         except DockerUnavailable:
             self._up = None
+            self._slots.forget()
             raise
 
     async def clear_preview(self, op: Operation) -> None:
@@ -83,7 +89,7 @@ class Steps:
         """
         if op.request.ring != BACKBONE and op.request.kind is not Kind.DOWN:
             try:
-                await self._world.compose.down(self._world.project(op.request.ring), self._say)
+                await self._world.compose.down(self._world.project(op.request.ring, op.slot), self._say)
             except RingError as error:
                 self._say(f"{op.request.ring} is not cleared: {error.message}")
 
@@ -102,7 +108,10 @@ class Steps:
             case Kind.PROMOTE:
                 return Signal.GATE, op
             case Kind.ROLLBACK:
-                return Signal.PREPARE, op
+                at_once = await self._slots.back_at_once(op, self._record(op))
+                return (Signal.SWITCH, at_once) if at_once else (Signal.PREPARE, op)
+            case Kind.SETTLE:
+                return Signal.RETIRE, self._settled(op)
             case Kind.UP | Kind.DOWN:
                 return Signal.SWITCH, self._with_recorded_release(op)
 
@@ -143,28 +152,48 @@ class Steps:
 
     async def _switching(self, op: Operation) -> Moved:
         world, request = self._world, op.request
+        if op.slotted:
+            return await self._slots.switch(op)
         try:
             if request.ring == BACKBONE:
                 return Signal.DOWN, await self._switched_backbone(op)
+            await self._other_slots_down(request.ring)
             if request.kind in {Kind.DOWN, Kind.ROLLBACK}:
                 await world.compose.down(world.project(request.ring), self._say)
             if request.kind is Kind.DOWN:
                 return Signal.DOWN, op
             await self._run(_release(op))
+            await self._routed(request.ring)
         except DockerUnavailable:
             raise
         except RingError as error:
-            op = failed(op, error)
+            op = op.failed(error)
             if request.kind in {Kind.UP, Kind.DOWN}:
                 # What is recorded was to be started or stopped: nothing was replaced, so there is nothing to restore.
                 return Signal.KEPT, op.model_copy(update={"kept_unhealthy": True})
             return Signal.ERROR, op
         return Signal.OK, op
 
+    async def _other_slots_down(self, ring: str) -> None:
+        """What is replaced in place leaves no other slot waiting: that has nothing to go back to any more."""
+        for slot in self._world.slots(ring):
+            project = self._world.project(ring, slot)
+            if project != self._world.project(ring) and await self._world.engine.containers(project):
+                await self._world.compose.down(project, self._say)
+
+    async def _routed(self, ring: str) -> None:
+        """Sees to it that the edge sends a ring's users where it runs; it need not be there for that to be so."""
+        if self._world.settings.rings[ring].fronts:
+            try:
+                await self._world.edge.route(ring, Route(slot=self._world.state.load().ring(ring).slot))
+            except EngineFailure as error:
+                self._say(error.message)
+
     async def _switched_backbone(self, op: Operation) -> Operation:
         if op.request.kind is Kind.DOWN:
             await self._world.compose.down_backbone(self._say)
             return op
+        await self._world.edge.prepare(self._say)
         await self._world.compose.up_backbone(self._say)
         if why := await backbone.waited_for(self._world, self._say):
             self._say(why)
@@ -177,13 +206,13 @@ class Steps:
         try:
             await self._still_up(_release(op))
         except EngineFailure as error:
-            op = failed(op, error)
+            op = op.failed(error)
         else:
             if stays:
                 project, fresh = self._world.project(op.request.ring), op.request.kind is not Kind.UP
                 seen = await verify(self._world, project, _release(op), self._say, fresh=fresh)
             else:
-                seen = await self._verified(op, _release(op))
+                seen = await verified(self._world, self._world.project(op.request.ring), _release(op), self._say)
             op = op.model_copy(update={"verification": seen.model_dump(exclude_none=True)})
             if seen.reason is None:
                 return Signal.OK, op
@@ -193,26 +222,19 @@ class Steps:
             return Signal.KEPT, op.model_copy(update={"kept_unhealthy": True})
         return Signal.UNHEALTHY, op
 
-    async def _verified(self, op: Operation, release: Release) -> Verification:
-        """Whether `release` proves itself. Raises where it does not, but the backbone is not well either: then nobody
-        can tell, and once that is well services need their whole time.
-        """
-        before = await backbone.unwell(self._world)
-        seen = await verify(self._world, self._world.project(op.request.ring), release, self._say)
-        if seen.reason and (why := before or await backbone.unwell(self._world)):
-            raise EngineFailure(
-                f"nobody can tell whether {op.request.ring} is well: {why}",
-                "Mend it; `ring-ctl recover` then carries this on.",
-            )
-        return seen
-
     async def _recording(self, op: Operation) -> Moved:
         world, ring = self._world, op.request.ring
         if ring == BACKBONE:
             return Signal.OK, op
         with world.claims.state_lock():
             state = world.state.load()
-            world.state.save(state.with_ring(ring, self._recorded(op, state.ring(ring))))
+            record = self._recorded(op, state.ring(ring))
+            if op.slotted:
+                record = self._slots.recorded(op, state.ring(ring), record)
+                op = op.model_copy(update={"settling_until": record.settling and record.settling.until})
+            world.state.save(state.with_ring(ring, record))
+        if op.slotted and op.request.kind is Kind.ROLLBACK:
+            op = await self._slots.left_behind(op)
         await self._marks.point(ring)
         if op.request.kind in _HOOK_AFTER and not op.kept_unhealthy:
             await hooks.run_or_say(world, op, _HOOK_AFTER[op.request.kind], self._say, to=_release(op).id)
@@ -227,6 +249,8 @@ class Steps:
             case Kind.DOWN:
                 # What could not be stopped still runs, for all that is known.
                 return record.model_copy(update={"running": record.running and op.kept_unhealthy})
+            case Kind.SETTLE:
+                return record.model_copy(update={"settling": None})
             case Kind.ROLLBACK:
                 reason = op.request.reason or f"rolled back by {op.actor}"
                 record = policy.went_back(record, _release(op), now, op.previous, reason, keep)
@@ -272,6 +296,8 @@ class Steps:
         """
         if op.request.kind is Kind.ROLLBACK:
             return Signal.REFUSED, op
+        if op.slotted:
+            return await self._slots.restore(op)
         world, ring, record = self._world, op.request.ring, self._record(op)
         self._say(f"restoring {ring}: {op.verification.get('reason') or 'the new release did not start'}")
         lost = await lost_releases(world, record)
@@ -285,7 +311,7 @@ class Steps:
         await self._evidence.collect(op, _release(op).id, op.previous, as_it_was)
         if good and crossed:
             why = policy.contract_reason(ring, good.release, crossed)
-            op = failed(op, NoRollbackTarget(why, policy.contract_next_step(ring)))
+            op = op.failed(NoRollbackTarget(why, policy.contract_next_step(ring)))
             return Signal.REFUSED, op.model_copy(update={"stays": True})
         await hooks.run_or_say(world, op, "pre_rollback", self._say, to=op.previous)
         try:
@@ -296,7 +322,7 @@ class Steps:
         except DockerUnavailable:
             raise
         except RingError as error:
-            return Signal.ERROR, failed(op, error)
+            return Signal.ERROR, op.failed(error)
         return Signal.OK, op
 
     async def _quieten(self, ring: str) -> None:
@@ -315,12 +341,12 @@ class Steps:
         try:
             await self._still_up(previous)
         except EngineFailure as error:
-            return Signal.UNHEALTHY, failed(op, error)
-        seen = await self._verified(op, previous)
+            return Signal.UNHEALTHY, op.failed(error)
+        seen = await verified(self._world, self._world.project(op.request.ring), previous, self._say)
         if seen.reason is None:
             return Signal.OK, op
         why = EngineFailure(f"going back to {previous.id} failed: {seen.reason}", "A person has to look.")
-        return Signal.UNHEALTHY, failed(op, why)
+        return Signal.UNHEALTHY, op.failed(why)
 
     async def _restore_recording(self, op: Operation) -> Moved:
         world, ring, bad = self._world, op.request.ring, _release(op)
@@ -335,7 +361,8 @@ class Steps:
             elif op.previous != record.release:
                 good, keep = world.releases.load(op.previous), world.settings.keep_releases
                 record = policy.went_back(record, good, op.updated_at, None, "", keep)
-            record = record.model_copy(update={"returned": op.previous is not None})
+            if not op.slotted:
+                record = record.model_copy(update={"returned": op.previous is not None})
             world.state.save(state.with_ring(ring, record))
         await self._marks.point(ring)
         await hooks.run_or_say(world, op, "post_rollback", self._say, to=op.previous)
@@ -345,6 +372,12 @@ class Steps:
 
     def _record(self, op: Operation) -> RingRecord:
         return self._world.state.load().ring(op.request.ring)
+
+    def _settled(self, op: Operation) -> Operation:
+        record = self._record(op)
+        if record.settling is None or record.release != op.request.release:
+            raise InvalidTransition(f"{op.request.ring} has nothing that settles", "Nothing needs to be done.")
+        return self._with_recorded_release(op)
 
     def _with_recorded_release(self, op: Operation) -> Operation:
         if op.request.kind is Kind.DOWN or op.request.ring == BACKBONE:
@@ -365,7 +398,3 @@ def _release(op: Operation) -> Release:
     if op.release is None:
         raise AssertionError(f"{op.id} reached {op.phase} without a release")
     return op.release
-
-
-def failed(op: Operation, error: RingError) -> Operation:
-    return op.model_copy(update={"failure": Failure(record=to_record(error))})

@@ -9,11 +9,11 @@ from contextlib import suppress
 import anyio
 
 from aither_rings_mcp.domain.answers import Verification
-from aither_rings_mcp.domain.errors import RingError
+from aither_rings_mcp.domain.errors import EngineFailure, RingError
 from aither_rings_mcp.domain.health import Window
 from aither_rings_mcp.domain.model import Release
 from aither_rings_mcp.domain.watch import Call, RingWatch, judge
-from aither_rings_mcp.manager import observer
+from aither_rings_mcp.manager import backbone, observer
 from aither_rings_mcp.manager.world import World
 from aither_rings_mcp.ports import Death, OnLine
 
@@ -38,6 +38,22 @@ async def verify(world: World, project: str, release: Release, on_line: OnLine, 
     if failed:
         raise failed
     return trial.seen
+
+
+async def verified(
+    world: World, project: str, release: Release, on_line: OnLine, *, fresh: bool = True
+) -> Verification:
+    """The same. Raises where the release does not prove itself, but the backbone is not well either: then nobody can
+    tell, and once that is well services need their whole time.
+    """
+    before = await backbone.unwell(world)
+    seen = await verify(world, project, release, on_line, fresh=fresh)
+    if seen.reason and (why := before or await backbone.unwell(world)):
+        raise EngineFailure(
+            f"nobody can tell whether {release.ring} is well: {why}",
+            "Mend it; `ring-ctl recover` then carries this on.",
+        )
+    return seen
 
 
 class _Trial:

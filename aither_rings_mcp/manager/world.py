@@ -7,15 +7,18 @@ from pathlib import Path
 
 from aither_rings_mcp.domain.model import Release, RingKind
 from aither_rings_mcp.domain.settings import Settings
+from aither_rings_mcp.domain.slots import Slot
 from aither_rings_mcp.manager.gatekeeper import Gatekeeper
 from aither_rings_mcp.ports import (
     Alarm,
     Bundles,
+    Capacity,
     Claims,
     Clock,
     Commands,
     Compose,
     Deaths,
+    Edge,
     Engine,
     Healer,
     History,
@@ -64,10 +67,19 @@ class World:
     healer: Healer
     alarm: Alarm
     memory: MonitorMemory
+    edge: Edge
+    capacity: Capacity
 
-    def project(self, ring: str) -> str:
-        """The Compose project a runtime ring runs as."""
-        return str(self.settings.rings[ring].project)
+    def project(self, ring: str, slot: Slot | None = None) -> str:
+        """The Compose project of a runtime ring: of one of its slots, or of the one that serves by the record."""
+        settings = self.settings.rings[ring]
+        if settings.green and (slot or self.state.load().ring(ring).slot) is Slot.GREEN:
+            return settings.green.project
+        return str(settings.project)
+
+    def slots(self, ring: str) -> tuple[Slot, ...]:
+        """The slots that a runtime ring has."""
+        return (Slot.BLUE, Slot.GREEN) if self.settings.rings[ring].green else (Slot.BLUE,)
 
     def is_gate(self, ring: str) -> bool:
         return ring in self.settings.rings and self.settings.rings[ring].kind is RingKind.GATE

@@ -20,14 +20,18 @@ from aither_rings_mcp.domain.rollout import (
 
 #: Every line that may exist: `phase: signal>next ...`. A change of the table has to be written here too.
 ALLOWED = """
-accepted: build>building gate>gating prepare>preparing switch>switching cancel>cancelled error>failed
+accepted: build>building gate>gating prepare>preparing switch>switching retire>retiring cancel>cancelled error>failed
 building: ok>preparing error>failed cancel>cancelled
 gating: ok>preparing refused>blocked error>failed cancel>cancelled
-preparing: ok>switching tagged>recording error>failed cancel>cancelled
-switching: ok>verifying down>recording error>restoring kept>recording
+preparing: ok>switching stage>starting tagged>recording error>failed cancel>cancelled
+starting: ok>proving error>restoring refused>failed
+proving: ok>switching share>canary unhealthy>restoring refused>failed
+canary: ok>switching unhealthy>restoring
+switching: ok>verifying routed>recording down>recording error>restoring kept>recording
 verifying: ok>recording kept>recording unhealthy>restoring
+retiring: ok>recording
 recording: ok>done
-restoring: ok>restore_verifying down>restore_recording error>stuck refused>stuck
+restoring: ok>restore_verifying untouched>restore_recording down>restore_recording error>stuck refused>stuck
 restore_verifying: ok>restore_recording unhealthy>stuck
 restore_recording: ok>rolled_back
 """
@@ -36,7 +40,9 @@ EXPECTED = {
     for phase, _, moves in (line.partition(": ") for line in ALLOWED.strip().splitlines())
     for signal, _, following in (move.partition(">") for move in moves.split())
 }
-FORWARD = BEFORE_EFFECT | {Phase.SWITCHING, Phase.VERIFYING, Phase.RECORDING}
+#: A slot comes up beside the one that serves: nothing that users meet is touched.
+BESIDE = {Phase.STARTING, Phase.PROVING}
+FORWARD = BEFORE_EFFECT | BESIDE | {Phase.CANARY, Phase.SWITCHING, Phase.VERIFYING, Phase.RECORDING, Phase.RETIRING}
 
 
 def reachable(start: Phase) -> set[Phase]:
@@ -107,9 +113,10 @@ def test_whatever_fails_while_restoring_is_stuck_and_not_tried_again() -> None:
     assert into(Phase.STUCK) == {Phase.RESTORING, Phase.RESTORE_VERIFYING}
 
 
-def test_an_ending_that_says_nothing_happened_comes_before_any_effect() -> None:
-    for nothing_happened in (Phase.BLOCKED, Phase.CANCELLED, Phase.FAILED):
+def test_an_ending_that_says_nothing_happened_comes_before_any_effect_on_what_serves() -> None:
+    for nothing_happened in (Phase.BLOCKED, Phase.CANCELLED):
         assert into(nothing_happened) <= BEFORE_EFFECT
+    assert into(Phase.FAILED) <= BEFORE_EFFECT | BESIDE
 
 
 def test_once_the_switch_began_it_cannot_be_cancelled_or_given_up() -> None:
@@ -130,7 +137,9 @@ def test_nothing_is_done_or_rolled_back_without_being_recorded() -> None:
 
 def test_nothing_is_recorded_as_restored_unless_it_was_verified_or_taken_down() -> None:
     ways = {move for move, after in TRANSITIONS.items() if after is Phase.RESTORE_RECORDING}
-    assert ways == {(Phase.RESTORE_VERIFYING, Signal.OK), (Phase.RESTORING, Signal.DOWN)}
+    assert ways == {
+        (Phase.RESTORE_VERIFYING, Signal.OK), (Phase.RESTORING, Signal.DOWN), (Phase.RESTORING, Signal.UNTOUCHED)
+    }  # fmt: skip
 
 
 def test_a_switch_that_worked_is_verified_before_it_is_recorded() -> None:

@@ -10,6 +10,9 @@ from aither_rings_mcp.domain.rollout import Kind, Operation, Phase
 from aither_rings_mcp.manager.outcomes import outcome_of
 from fakes.shop import Shop
 
+#: Faults that show before anybody is sent there.
+NEVER_WELL = {"never-healthy", "crash-loop", "refuses-to-start"}
+
 
 def at_rest(shop: Shop, *, without_preview: bool = True) -> None:
     """Every promise about a shop in which nothing is under way."""
@@ -17,6 +20,7 @@ def at_rest(shop: Shop, *, without_preview: bool = True) -> None:
     nothing_is_left_unfinished(shop, operations)
     the_history_tells_each_operation_once(shop, operations)
     for ring in shop.settings.runtime_rings:
+        users_are_where_the_record_says(shop, ring)
         the_record_agrees_with_what_runs(shop, ring)
         tags_point_where_the_record_does(shop, ring)
     pins_hold_every_way_back(shop)
@@ -42,6 +46,18 @@ def the_history_tells_each_operation_once(shop: Shop, operations: Sequence[Opera
     assert rollouts.keys() == {op.id for op in operations}
     for op in operations:
         assert rollouts[op.id].outcome == outcome_of(op, gate=shop.world.is_gate(op.request.ring))
+
+
+def users_are_where_the_record_says(shop: Shop, ring: str) -> None:
+    """On one slot, by the edge as it runs and by what it would start from; and none met a release that is bad."""
+    record = shop.record(ring)
+    if not shop.settings.rings[ring].fronts or record.stuck or not record.running:
+        return
+    there = (shop.world.project(ring, record.slot),)
+    assert shop.machine.routed[ring] == shop.machine.on_file[ring] == there
+    if shop.settings.rings[ring].green:
+        bad = {image for image in shop.machine.met if shop.machine.images[image].kind in NEVER_WELL}
+        assert not bad, "users met a release that never was well"
 
 
 def the_record_agrees_with_what_runs(shop: Shop, ring: str) -> None:

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from aither_rings_mcp.domain.composition import LABEL_PIN, LABEL_RELEASE, host_ports, services
-from aither_rings_mcp.domain.errors import ImageMissing
+from aither_rings_mcp.domain.errors import EngineFailure, ImageMissing
 from aither_rings_mcp.domain.health import ContainerView, ProbeResult
 from aither_rings_mcp.domain.settings import Settings
+from aither_rings_mcp.domain.slots import Route, Slot, Traffic
 from aither_rings_mcp.ports import ComposeConfig, EngineFacts, Images, ImageView, NamedImage, OnLine
 from fakes.clock import START
 from fakes.machine import Container, Machine, Spec
@@ -230,3 +231,74 @@ def view(container: Container) -> ContainerView:
         published={APP_PORT: ("127.0.0.1", container.spec.ports[0])} if container.spec.ports else {},
         labels=container.labels,
     )
+
+
+class FakeEdge:
+    """`ports.Edge`: its file is written first, and what it does is another effect."""
+
+    def __init__(self, machine: Machine, settings: Settings) -> None:
+        self._machine = machine
+        self._settings = settings
+
+    async def prepare(self, on_line: OnLine) -> None:
+        for ring, settings in self._settings.rings.items():
+            if settings.fronts and ring not in self._machine.on_file:
+                self._machine.on_file[ring] = self._machine.routed[ring] = self._projects(ring, Route())
+
+    async def route(self, ring: str, route: Route) -> None:
+        machine, projects = self._machine, self._projects(ring, route)
+        machine.effect(f"edge file {ring}")
+        machine.on_file[ring] = projects
+        self._answer()
+        machine.effect(f"edge {ring}")
+        machine.routed[ring] = projects
+        machine.effect(f"users of {ring}")
+
+    async def routes(self) -> Mapping[str, Route]:
+        self._answer()
+        return {
+            ring: Route(slot=next(slot for slot in Slot if self._project(ring, slot) == projects[0]))
+            for ring, projects in self._machine.routed.items()
+        }
+
+    async def unreached(self, ring: str, slot: Slot) -> tuple[str, ...]:
+        self._answer()
+        running = {c.service for c in self._machine.of(self._project(ring, slot)) if c.status == "running"}
+        return tuple(sorted({*self._settings.rings[ring].fronts} - running))
+
+    async def traffic(self, ring: str) -> Mapping[Slot, Traffic]:
+        self._answer()
+        machine = self._machine
+        for project in machine.routed.get(ring, ()):
+            before = machine.traffic.get(project, Traffic())
+            bad = machine.users // 2 if project in machine.answers_badly else 0
+            machine.traffic[project] = Traffic(requests=before.requests + machine.users, errors=before.errors + bad)
+        return {slot: machine.traffic.get(self._project(ring, slot), Traffic()) for slot in Slot}
+
+    def _answer(self) -> None:
+        if self._machine.edge_away:
+            raise EngineFailure("the edge does not answer", "Start it with `ring-ctl up shared`.")
+
+    def _projects(self, ring: str, route: Route) -> tuple[str, ...]:
+        both = (route.slot, route.slot.other) if route.canary else (route.slot,)
+        return tuple(self._project(ring, slot) for slot in both)
+
+    def _project(self, ring: str, slot: Slot) -> str:
+        settings = self._settings.rings[ring]
+        return settings.green.project if slot is Slot.GREEN and settings.green else str(settings.project)
+
+
+class FakeCapacity:
+    """`ports.Capacity`: room enough, unless the machine says otherwise."""
+
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
+
+    async def used(self, project: str) -> int | None:
+        return 100 * 2**20 * len(self._machine.of(project)) or None
+
+    def free(self) -> int | None:
+        return self._machine.memory
+
+    def disk(self) -> int | None:
+        return None

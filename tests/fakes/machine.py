@@ -9,6 +9,7 @@ from typing import Literal
 
 from aither_rings_mcp.domain.composition import LABEL_PIN
 from aither_rings_mcp.domain.errors import DockerUnavailable, EngineFailure, ImageMissing
+from aither_rings_mcp.domain.slots import Traffic
 from fakes.clock import FakeClock
 from fakes.power import Power
 
@@ -20,7 +21,7 @@ class Fault:
     """How the containers of an image misbehave, in which projects, and (late) after how many looks."""
 
     kind: FaultKind = "ok"
-    projects: frozenset[str] = frozenset({"shop-prod"})
+    projects: frozenset[str] = frozenset({"shop-prod", "shop-prod-green"})
     after: int = 0
 
 
@@ -77,6 +78,18 @@ class Machine:
     back_at: float | None = None
     made: int = 0
     healer_suspended: bool = False
+    #: ring -> the projects that its users are sent to, by the edge as it runs and by the file it starts from; what it
+    #: counted; and every image that users met an answer of.
+    routed: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    on_file: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    traffic: dict[str, Traffic] = field(default_factory=dict)
+    met: set[str] = field(default_factory=set)
+    edge_away: bool = False
+    #: How many requests users make from look to look, and the projects that answer every other one badly.
+    users: int = 0
+    answers_badly: set[str] = field(default_factory=set)
+    #: What is free, in bytes.
+    memory: int = 2**34
     power: Power = field(default_factory=Power)
 
     def __getstate__(self) -> dict[str, object]:
@@ -103,6 +116,10 @@ class Machine:
                 self.back_at = None if self.away_for is None else self.clock.monotonic() + self.away_for
                 self.answer()
         self.power.effect(name)
+        for projects in self.routed.values():
+            self.met |= {
+                c.spec.image for c in self.containers.values() if c.project in projects and c.status == "running"
+            }
 
     def reboot(self) -> None:
         """Every container stops; nothing starts by itself, except the backbone, as its restart policy says."""

@@ -34,7 +34,7 @@ from aither_rings_mcp.manager.ring_manager import RingManager
 from aither_rings_mcp.manager.world import World
 from aither_rings_mcp.ports import Claim, Death, Finding, GateContext
 from fakes.clock import FakeClock
-from fakes.docker import FakeCompose, FakeEngine, FakeHealer, FakePins, FakeProber
+from fakes.docker import FakeCapacity, FakeCompose, FakeEdge, FakeEngine, FakeHealer, FakePins, FakeProber
 from fakes.machine import Fault, Machine, image_id
 from fakes.power import Power, PoweredDisk, is_power_cut
 
@@ -87,6 +87,14 @@ def settings(**other: Any) -> Settings:
             **other,
         }
     )
+
+
+def twins(**prod: Any) -> Settings:
+    """The shop with an edge, and a second slot in prod."""
+    rings = settings().model_dump(mode="json", by_alias=True, exclude_unset=True)["rings"]
+    fronts = {"fronts": {"api": 9001, "web": 9002}, "green": {"project": "shop-prod-green"}}
+    rings["prod"] = {**rings["prod"], **fronts, **prod}
+    return settings(edge={}, rings=rings)
 
 
 @dataclass
@@ -187,6 +195,8 @@ class Shop:
             deaths=NoDeaths(),
             healer=FakeHealer(self.machine),
             alarm=self.alarm,
+            edge=FakeEdge(self.machine, self.settings),
+            capacity=FakeCapacity(self.machine),
             memory=MonitorFile(state_dir, disk),
             gatekeeper=Gatekeeper(
                 {"health_check": HealthCheck, "manual_approval": ManualApproval, "audit": Audit},
@@ -267,6 +277,7 @@ class Shop:
         """What is built from `source`, and was well until now, has this fault from now on."""
         for service in self.settings.services:
             self.machine.images[image_id(service, source)] = fault
+        self.machine.met.clear()  # who met it until now met it well
 
     async def ship(self, source: str, fault: Fault | None = None) -> Any:
         """Through all rings."""

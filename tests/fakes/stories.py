@@ -11,7 +11,7 @@ from aither_rings_mcp.domain.model import Override
 from aither_rings_mcp.domain.settings import Settings
 from fakes.checks import images_running
 from fakes.machine import Fault
-from fakes.shop import ANN, EVE, Shop, Snapshot, settings
+from fakes.shop import ANN, EVE, Shop, Snapshot, settings, twins
 
 DEV = frozenset({"shop-dev"})
 
@@ -82,6 +82,22 @@ def gone_bad(*also: str) -> Callable[[Shop], Awaitable[Any]]:
         for source in ("v2", *also):
             shop.turn(source, Fault("never-healthy"))
         await shop.patrol(90)
+
+    return before
+
+
+async def settled(shop: Shop) -> None:
+    """v2 runs in prod and has settled: v1 is stopped in the other slot."""
+    await two_in_prod()(shop)
+    await shop.patrol(330, 330)
+
+
+def settled_on(source: str, fault: Fault) -> Callable[[Shop], Awaitable[Any]]:
+    """The same, and then one of them turned bad."""
+
+    async def before(shop: Shop) -> None:
+        await settled(shop)
+        shop.turn(source, fault)
 
     return before
 
@@ -197,7 +213,23 @@ WATCHED = (
         like="roll back to one that turned bad",
     ),
 )
-STORIES = (*PROMOTIONS, *ROLLBACKS, *DEPLOYS, *LIFECYCLE, *WATCHED)
+#: The same with an edge and a second slot.
+TWINS = (
+    Story("two slots: promote", candidate(), promoted, "done", twins()),
+    Story("two slots: promote one that is never healthy", candidate(Fault("never-healthy")), promoted, "rolled_back",
+          twins()),
+    Story("two slots: promote one that does not start", candidate(Fault("refuses-to-start")), promoted, "rolled_back",
+          twins()),
+    Story("two slots: promote a bad first release", first_release, promoted, "rolled_back", twins()),
+    Story("two slots: promote by and by", candidate(), promoted, "done", twins(canary={"steps": [10, 100], "hold": 1})),
+    Story("two slots: roll back at once", two_in_prod(), lambda shop: shop.rollback(), "done", twins()),
+    Story("two slots: roll back to what was stopped", settled, lambda shop: shop.rollback(), "done", twins()),
+    Story("two slots: roll back to one that turned bad", settled_on("v1", Fault("never-healthy")),
+          lambda shop: shop.rollback(), "failed", twins()),
+    Story("two slots: settle", two_in_prod(), lambda shop: shop.patrol(330, 330), "done", twins()),
+    Story("two slots: down", two_in_prod(), lambda shop: shop.down(), "done", twins()),
+)  # fmt: skip
+STORIES = (*PROMOTIONS, *ROLLBACKS, *DEPLOYS, *LIFECYCLE, *WATCHED, *TWINS)
 
 
 def end_of(shop: Shop) -> dict[str, Any]:

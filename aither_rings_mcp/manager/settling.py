@@ -1,0 +1,125 @@
+"""The time in which a release that came by way of the other slot has to prove itself with its users.
+
+Whoever brought it watches it, in the worker's process; a monitor does where that died. What users get answers of is
+judged by the edge's counters, within seconds; the slot before waits, and takes over again in one step.
+"""
+
+from __future__ import annotations
+
+import math
+
+from aither_rings_mcp.domain.errors import EngineFailure, RingBusy, RingError
+from aither_rings_mcp.domain.model import RingRecord, Settling
+from aither_rings_mcp.domain.rollout import Kind, Request
+from aither_rings_mcp.domain.slots import Traffic
+from aither_rings_mcp.domain.traffic import Meter, Verdict
+from aither_rings_mcp.domain.watch import Call, RingWatch, judge
+from aither_rings_mcp.manager.alerts import MONITOR, Alerts
+from aither_rings_mcp.manager.looks import Looks
+from aither_rings_mcp.manager.operations import Operations
+from aither_rings_mcp.manager.restorer import Restorer
+from aither_rings_mcp.manager.world import MONITOR_CLAIM, World
+from aither_rings_mcp.ports import OnLine
+
+
+class Settle:
+    """Watches one ring settle. `look` is one look; what it counted is kept from look to look."""
+
+    def __init__(self, world: World, operations: Operations, restorer: Restorer, looks: Looks, say: OnLine) -> None:
+        self._world = world
+        self._operations = operations
+        self._restorer = restorer
+        self._looks = looks
+        self._say = say
+        self._meter: Meter | None = None
+        self._of: tuple[str | None, object] = (None, None)
+        self._watch = RingWatch()
+        self._looked_at = -math.inf
+
+    async def look(self, ring: str, *, probing: bool) -> bool:
+        """Judges the release by its answers; False once there is nothing to watch any more. `probing`: and by its
+        probes, as nobody else looks at them.
+        """
+        world = self._world
+        record = world.state.load().ring(ring)
+        settling = record.settling
+        if settling is None or record.stuck:
+            return False
+        if world.claims.holder(ring):
+            return True  # somebody changes it: what comes of that is to be seen
+        if (record.release, record.deployed_at) != self._of:
+            self._of, self._meter = (record.release, record.deployed_at), None
+        if world.clock.now() >= settling.until:
+            return self._retire(ring, record)
+        why = await self._bad_answers(ring, record, settling)
+        if why is None and probing:
+            why = await self._bad_health(ring, record)
+        if why:
+            await self._restorer.restore(ring, record, why)
+        return True
+
+    async def _bad_answers(self, ring: str, record: RingRecord, settling: Settling) -> str | None:
+        clock, rule = self._world.clock, self._world.settings.rollback.traffic
+        try:
+            counted = (await self._world.edge.traffic(ring)).get(record.slot, Traffic())
+        except EngineFailure:  # it is the backbone's trouble, and told as that
+            return None
+        now = clock.monotonic()
+        self._meter = (self._meter or Meter.started(now, settling.before_users)).seen(now, counted, rule)
+        judged = self._meter.judged(rule, settling.baseline)
+        return judged.reason if judged.verdict is Verdict.BAD else None
+
+    async def _bad_health(self, ring: str, record: RingRecord) -> str | None:
+        rule, now = self._world.settings.rollback, self._world.clock.monotonic()
+        if now - self._looked_at < rule.suspect_poll:
+            return None
+        self._looked_at = now
+        sample = (await self._looks.at({ring: record}, engine_left=False)).get(ring)
+        if sample is None:
+            return None
+        self._watch = self._watch.seen(str(record.release), sample, rule)
+        judgement = judge(self._watch.samples, rule)
+        return judgement.reason if judgement.call is Call.CONDEMNED else None
+
+    def _retire(self, ring: str, record: RingRecord) -> bool:
+        """It has settled: an operation of its own stops what waited."""
+        rule = self._world.settings.rollback.traffic
+        if self._meter and self._meter.requests < rule.requests and record.settling and record.settling.release:
+            self._say(f"{ring}: {self._meter.requests} requests came while it settled: probes alone decided")
+        request = Request(kind=Kind.SETTLE, ring=ring, release=record.release)
+        try:
+            op = self._operations.start(request, MONITOR, f"settle {ring} {record.release} {record.deployed_at}")
+        except RingBusy:
+            return True
+        self._say(f"{ring} has settled; {op.id} stops what waited in the other slot")
+        return False
+
+
+async def watch(world: World, operations: Operations, ring: str, say: OnLine) -> None:
+    """Watches a ring until it has settled, unless somebody does already."""
+    claim = world.claims.take(_claim(ring), "settling")
+    if claim is None:
+        return
+    alerts = Alerts(world, say, {}, lambda: None)
+    settle = Settle(world, operations, Restorer(world, operations, alerts, say), Looks(world, alerts), say)
+    try:
+        while True:
+            try:
+                if not await settle.look(ring, probing=world.claims.holder(MONITOR_CLAIM) is None):
+                    return
+            except RingError as error:  # a full disk, an engine that is away: it may pass
+                say(f"{error.message}; looking again")
+            await alerts.call()
+            await world.clock.sleep(world.settings.rollback.traffic.poll)
+    finally:
+        claim.release()
+
+
+def watched(world: World, ring: str) -> bool:
+    """Whether somebody watches this ring settle."""
+    return world.claims.holder(_claim(ring)) is not None
+
+
+def _claim(ring: str) -> str:
+    # no ring can have this name
+    return f"_settle-{ring}"

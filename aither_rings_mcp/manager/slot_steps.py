@@ -1,0 +1,323 @@
+"""The effects of a rollout with two slots: the new release comes up beside the one that serves, proves itself without
+users, gets them in one step of the edge, and what served before waits. Every effect may be repeated.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from aither_rings_mcp.domain import policy
+from aither_rings_mcp.domain.answers import Verification
+from aither_rings_mcp.domain.errors import DockerUnavailable, EngineFailure, RingError
+from aither_rings_mcp.domain.model import Release, RingRecord, Settling
+from aither_rings_mcp.domain.rollout import Kind, Operation, Signal
+from aither_rings_mcp.domain.settings import Strategy
+from aither_rings_mcp.domain.slots import Route, Slot, Traffic
+from aither_rings_mcp.domain.traffic import Meter, Verdict, since
+from aither_rings_mcp.domain.verdict import blocking
+from aither_rings_mcp.manager import hooks, observer
+from aither_rings_mcp.manager.evidence import Collector
+from aither_rings_mcp.manager.gating import examine_in
+from aither_rings_mcp.manager.marks import Marks
+from aither_rings_mcp.manager.planning import run_file
+from aither_rings_mcp.manager.preparation import Moved
+from aither_rings_mcp.manager.trial import verified
+from aither_rings_mcp.manager.world import World
+from aither_rings_mcp.ports import OnLine
+
+#: Gates that ask the release itself: they are asked again of the slot that its users will get.
+_ASKS_THE_RELEASE = "smoke_tests"
+
+
+class SlotSteps:
+    """One method per phase, as in `Steps`."""
+
+    def __init__(self, world: World, on_line: OnLine) -> None:
+        self._world = world
+        self._say = on_line
+        self._marks = Marks(world, on_line)
+        self._evidence = Collector(world, on_line)
+        #: The releases that this worker brought up, and saw prove itself, on an engine that has been there since.
+        self._up: str | None = None
+        self._proved: str | None = None
+
+    def forget(self) -> None:
+        """The engine was away: what ran before may not run any more."""
+        self._up = self._proved = None
+
+    async def back_at_once(self, op: Operation, record: RingRecord) -> Operation | None:
+        """The rollback as it goes when what is gone back to runs in the other slot, and is well; else None."""
+        ring, other = op.request.ring, record.slot.other
+        settings = self._world.settings.rings[ring]
+        if settings.green is None or not record.running or record.stuck:
+            return None
+        choice = policy.rollback_choice(record, ring, op.request.tag, op.request.release)
+        policy.check_crosses_nothing(record, ring, choice.release, op.actor)
+        release = self._world.releases.load(choice.release)
+        containers = await self._world.engine.containers(self._world.project(ring, other))
+        if observer.mismatched(containers, release):
+            return None
+        health = await observer.judge(self._world, containers, self._world.services_of(release))
+        if not all(service.healthy for service in health):
+            return None
+        self._proved = release.id
+        seen = Verification(images_match=True, healthy=len(health), total=len(health))
+        return op.model_copy(
+            update={
+                "release": release,
+                "strategy": Strategy.BLUE_GREEN,
+                "slot": other,
+                "verification": seen.model_dump(exclude_none=True),
+            }
+        )
+
+    async def start(self, op: Operation) -> Moved:
+        """Brings the release up in its slot; what was left there of an earlier one goes first."""
+        world, ring, release, slot = self._world, op.request.ring, _release(op), _slot(op)
+        project = world.project(ring, slot)
+        try:
+            if slot is self._record(op).slot:
+                # Nothing runs there, and nobody shall meet what has not proved itself yet.
+                await world.edge.route(ring, Route(slot=slot.other))
+            there = await world.engine.containers(project)
+            if there and observer.mismatched(there, release):
+                await world.compose.down(project, self._say)
+            await self._run(op)
+        except DockerUnavailable:
+            raise
+        except RingError as error:
+            return await self._came_to_nothing(op, Signal.ERROR, error)
+        return Signal.OK, op.model_copy(update={"baseline": (await self._traffic(ring)).get(slot.other)})
+
+    async def prove(self, op: Operation) -> Moved:
+        """Whether the release proves itself where its users will meet it, before they do."""
+        world, ring, release = self._world, op.request.ring, _release(op)
+        project = world.project(ring, _slot(op))
+        came_back = op.request.kind is Kind.ROLLBACK
+        try:
+            if self._up != release.id:
+                await self._run(op)
+        except DockerUnavailable:
+            raise
+        except EngineFailure as error:
+            return await self._came_to_nothing(op, Signal.UNHEALTHY, error)
+        seen = await verified(world, project, release, self._say, fresh=not came_back)
+        if seen.reason is None and (why := await self._unreached(op)):
+            seen = seen.model_copy(update={"reason": why})
+        if seen.reason is None and not came_back:
+            op, why = await self._smoke_tested(op, project)
+            seen = seen.model_copy(update={"reason": why})
+        op = op.model_copy(update={"verification": seen.model_dump(exclude_none=True)})
+        if seen.reason:
+            stays = f"going back to {release.id} failed: {seen.reason}; {ring} stays on {op.previous}"
+            return await self._came_to_nothing(op, Signal.UNHEALTHY, EngineFailure(stays, "Choose another release."))
+        self._proved = release.id
+        shares = world.settings.rings[ring].canary and self._record(op).running and not came_back
+        return (Signal.SHARE if shares else Signal.OK), op
+
+    async def canary(self, op: Operation) -> Moved:
+        """Gives the release a growing share of the requests, each judged by its answers before the next."""
+        world, ring, slot = self._world, op.request.ring, _slot(op)
+        canary = world.settings.rings[ring].canary
+        if failure := await self._no_longer(op):
+            return Signal.UNHEALTHY, op.failed(failure)
+        for share in [step for step in canary.steps if step < 100] if canary else []:
+            self._say(f"{share:g} % of the requests go to {slot}")
+            await world.edge.route(ring, Route(slot=slot.other, canary=share))
+            if why := await self._judged_for(canary.hold if canary else 0, op):
+                reason = f"with {share:g} % of the requests: {why}"
+                return Signal.UNHEALTHY, op.model_copy(update={"verification": {**op.verification, "reason": reason}})
+        return Signal.OK, op
+
+    async def _judged_for(self, hold: float, op: Operation) -> str | None:
+        """What is wrong with the answers of the new slot within so many seconds; None when nothing is."""
+        world, ring, slot, rule = self._world, op.request.ring, _slot(op), self._world.settings.rollback.traffic
+        clock = world.clock
+        start = await self._traffic(ring)
+        began = clock.monotonic()
+        meter = Meter.started(began, start.get(slot, Traffic()))
+        while (now := clock.monotonic()) < began + hold:
+            await clock.sleep(min(rule.poll, began + hold - now))
+            counted = await self._traffic(ring)
+            if not counted:
+                continue
+            meter = meter.seen(clock.monotonic(), counted[slot], rule)
+            # at the same time, by the same users: no better measure than the slot beside it
+            baseline = since(start.get(slot.other, Traffic()), counted[slot.other])
+            judged = meter.judged(rule, baseline)
+            if judged.verdict is Verdict.BAD:
+                return judged.reason
+        if meter.requests < rule.requests:
+            self._say(f"{meter.requests} requests came, too few to judge by: probes decide")
+        health = await observer.look(world, world.project(ring, slot), world.services_of(_release(op)))
+        bad = sorted(service.name for service in health if not service.healthy)
+        return f"not healthy: {', '.join(bad)}" if bad else None
+
+    async def switch(self, op: Operation) -> Moved:
+        """Everybody gets the new slot, in one step of the edge."""
+        ring, slot = op.request.ring, _slot(op)
+        if failure := await self._no_longer(op):
+            return Signal.ERROR, op.failed(failure)
+        if op.request.kind is not Kind.ROLLBACK:
+            now = await self._traffic(ring)
+            before = since(op.baseline or Traffic(), now.get(slot.other, Traffic()))
+            op = op.model_copy(update={"baseline": before, "before_users": now.get(slot)})
+        await self._world.edge.route(ring, Route(slot=slot))
+        self._say(f"{ring} is on {slot}")
+        return Signal.ROUTED, op
+
+    def recorded(self, op: Operation, before: RingRecord, record: RingRecord) -> RingRecord:
+        """The record of a ring that changed its slot. What waits in the other one after a rollback is bad."""
+        settle = self._world.settings.rollback.settle if op.request.kind is not Kind.ROLLBACK else 0
+        settling = Settling(
+            until=op.updated_at + timedelta(seconds=settle),
+            release=op.previous if settle else None,
+            baseline=op.baseline or Traffic(),
+            before_users=op.before_users or Traffic(),
+        )
+        # Where nothing ran before, nothing waits.
+        return record.model_copy(update={"slot": _slot(op), "settling": settling if before.running else None})
+
+    async def left_behind(self, op: Operation) -> Operation:
+        """Keeps what there is to see of a release that was gone back from; it still runs, without users."""
+        project = self._world.project(op.request.ring, _slot(op).other)
+        op = await self._marks.forensics(op, _release(op).id, project)
+        await self._evidence.collect(op, op.previous, _release(op).id, project=project)
+        return op
+
+    async def restore(self, op: Operation) -> Moved:
+        """The slot that served all the time gets everybody back, and the new one is stopped."""
+        world, ring, slot = self._world, op.request.ring, _slot(op)
+        record = self._record(op)
+        project = world.project(ring, slot)
+        if record.running:
+            await self._serving(ring, record)
+            await world.edge.route(ring, Route(slot=slot.other))
+        self._say(f"{_release(op).tag} is taken back: {op.verification.get('reason') or 'it did not start'}")
+        op = op.model_copy(update={"previous": record.release if record.running else None})
+        op = await self._marks.forensics(op, op.previous, project)
+        await self._evidence.collect(op, _release(op).id, op.previous, project=project)
+        await hooks.run_or_say(world, op, "pre_rollback", self._say, to=op.previous)
+        try:
+            await self._drained(ring, slot)
+            await (world.compose.stop if record.running else world.compose.down)(project, self._say)
+        except DockerUnavailable:
+            raise
+        except RingError as error:  # nobody gets an answer from it any more: that is what counts
+            self._say(f"{project} is not stopped yet: {error.message}")
+        return (Signal.UNTOUCHED if record.running else Signal.DOWN), op
+
+    async def retire(self, op: Operation) -> Moved:
+        """Stops what waited in the other slot, once its last requests are through. Its containers stay: a way back
+        that takes as long as starting them.
+        """
+        ring = op.request.ring
+        other = self._record(op).slot.other
+        await self._drained(ring, other)
+        await self._world.compose.stop(self._world.project(ring, other), self._say)
+        return Signal.OK, op
+
+    # -- shared pieces
+
+    async def _no_longer(self, op: Operation) -> RingError | None:
+        """Why a release that proved itself to a worker that died does so no more: the machine may have gone down."""
+        if self._proved == _release(op).id:
+            return None
+        try:
+            await self._run(op)
+        except DockerUnavailable:
+            raise
+        except EngineFailure as error:
+            return error
+        project = self._world.project(op.request.ring, _slot(op))
+        seen = await verified(self._world, project, _release(op), self._say, fresh=False)
+        self._proved = None if seen.reason else _release(op).id
+        return EngineFailure(seen.reason, "Look at its log, then ask again.") if seen.reason else None
+
+    async def _run(self, op: Operation) -> None:
+        world, release, slot = self._world, _release(op), _slot(op)
+        await world.compose.up(world.project(op.request.ring, slot), run_file(world, release, slot), self._say)
+        self._up = release.id
+
+    async def _serving(self, ring: str, record: RingRecord) -> None:
+        """Starts what serves by the record where it does not run any more, as after a power cut."""
+        world, release = self._world, self._world.releases.load(str(record.release))
+        project = world.project(ring, record.slot)
+        if self._proved is None and any(c.status == "exited" for c in await world.engine.containers(project)):
+            try:
+                await world.compose.up(project, run_file(world, release, record.slot), self._say)
+            except DockerUnavailable:
+                raise
+            except EngineFailure as error:  # the monitor, and people, are told that it is not well
+                self._say(error.message)
+
+    async def _came_to_nothing(self, op: Operation, signal: Signal, error: RingError) -> Moved:
+        """A release that did not come up. One that was to be gone back to leaves everything as it is: its slot is
+        stopped, and what served goes on.
+        """
+        if op.request.kind is not Kind.ROLLBACK:
+            return signal, op if op.verification.get("reason") else op.failed(error)
+        await self._world.compose.stop(self._world.project(op.request.ring, _slot(op)), self._say)
+        return Signal.REFUSED, op.failed(error)
+
+    async def _drained(self, ring: str, slot: Slot) -> None:
+        """Waits until the edge has no request or connection open to a slot, up to the limit."""
+        clock, edge = self._world.clock, self._world.settings.edge
+        limit = edge.drain if edge else 0
+        began, said = clock.monotonic(), False
+        while (still := (await self._traffic(ring)).get(slot, Traffic()).open) and clock.monotonic() < began + limit:
+            if not said:
+                self._say(f"{still} requests or connections to {slot} are open: they have {limit:g} s")
+                said = True
+            await clock.sleep(self._world.settings.limits.poll)
+        if still:
+            self._say(f"{still} connections to {slot} are cut")
+
+    async def _traffic(self, ring: str) -> dict[Slot, Traffic]:
+        """What the edge counted; nothing while it does not answer: traffic is measured, it must not be in the way."""
+        try:
+            return dict(await self._world.edge.traffic(ring))
+        except EngineFailure as error:
+            self._say(f"the edge's counters are out of reach: {error.message}")
+            return {}
+
+    async def _unreached(self, op: Operation) -> str | None:
+        """Which front services the edge does not reach in the new slot, once it had the time to find them."""
+        world, clock = self._world, self._world.clock
+        until = clock.monotonic() + world.settings.limits.healthy
+        while lost := await world.edge.unreached(op.request.ring, _slot(op)):
+            if clock.monotonic() >= until:
+                return f"the edge does not reach {', '.join(lost)}"
+            await clock.sleep(world.settings.limits.poll)
+        return None
+
+    async def _smoke_tested(self, op: Operation, project: str) -> tuple[Operation, str | None]:
+        """The smoke tests of the path, asked of the very containers that users will meet."""
+        world, request = self._world, op.request
+        path = next((p for p in world.settings.paths if (p.source, p.target) == (request.source, request.ring)), None)
+        specs = tuple(spec for spec in path.gates if spec.gate == _ASKS_THE_RELEASE) if path else ()
+        if path is None or not specs or request.override:
+            return op, None
+        logs = world.journals.folder(op.id) / f"gates-{_slot(op)}"
+        asked = path.model_copy(update={"gates": specs})
+        results = await examine_in(world, asked, _release(op), project, logs, self._say)
+        results = tuple(result.model_copy(update={"name": f"{result.name} in {_slot(op)}"}) for result in results)
+        known = {result.name for result in results}
+        op = op.model_copy(update={"gates": (*(g for g in op.gates if g.name not in known), *results)})
+        stopped = ", ".join(result.name for result in blocking(results))
+        return op, f"{stopped} did not pass" if stopped else None
+
+    def _record(self, op: Operation) -> RingRecord:
+        return self._world.state.load().ring(op.request.ring)
+
+
+def _release(op: Operation) -> Release:
+    if op.release is None:
+        raise AssertionError(f"{op.id} reached {op.phase} without a release")
+    return op.release
+
+
+def _slot(op: Operation) -> Slot:
+    if op.slot is None:
+        raise AssertionError(f"{op.id} reached {op.phase} without a slot")
+    return op.slot

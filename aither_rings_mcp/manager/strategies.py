@@ -1,0 +1,72 @@
+"""How a release takes over from the one before, and why not as the ring would have it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from aither_rings_mcp.domain.composition import cannot_run_twice
+from aither_rings_mcp.domain.model import Release, SchemaChange
+from aither_rings_mcp.domain.settings import Ring, Strategy, Unhealthy
+from aither_rings_mcp.manager.world import World
+from aither_rings_mcp.ports import ComposeConfig
+
+#: A new release may need a little more than the one before, and the machine has other guests.
+_HEADROOM = 1.25
+
+
+@dataclass(frozen=True)
+class Choice:
+    """`warnings` say why it is not what the ring is configured for."""
+
+    strategy: Strategy
+    warnings: tuple[str, ...] = ()
+
+
+def wanted(ring: Ring) -> Strategy:
+    """The strategy that rings.yaml asks for, or that fits by default.
+
+    A ring that keeps its bad releases to look at is there for that: they come where people look.
+    """
+    if ring.strategy:
+        return ring.strategy
+    twice = ring.green and ring.fronts and ring.on_unhealthy is Unhealthy.RESTORE
+    return Strategy.BLUE_GREEN if twice else Strategy.RECREATE
+
+
+async def choose(world: World, release: Release, config: ComposeConfig) -> Choice:
+    """What is possible now: two copies side by side need services that bear it, and memory."""
+    ring = world.settings.rings[release.ring]
+    asked = wanted(ring)
+    if asked is Strategy.RECREATE:
+        return Choice(asked)
+    record = world.state.load().ring(release.ring)
+    reasons: list[str] = []
+    if release.schema_change is SchemaChange.CONTRACT and record.running:
+        reasons.append("it declares a `contract`: what it takes away, the release before still uses")
+    for name, why in sorted(cannot_run_twice(config, ring.fronts).items()):
+        if name not in world.settings.services or not world.settings.services[name].twice:
+            reasons.append(
+                f"{name} cannot run twice: {why} (make it part of the backbone, or say `twice: true` in rings.yaml)"
+            )
+    if asked is Strategy.BLUE_GREEN and record.running and (short := await _memory_short(world, release.ring)):
+        reasons.append(short)
+    if not reasons:
+        return Choice(asked)
+    return Choice(Strategy.RECREATE, tuple(f"recreate instead of {asked}: {reason}" for reason in reasons))
+
+
+async def _memory_short(world: World, ring: str) -> str | None:
+    slot = world.state.load().ring(ring).slot
+    used, free = await world.capacity.used(world.project(ring, slot)), world.capacity.free()
+    if used is None or free is None:
+        return None
+    # what the other slot has now, it gives back first
+    free += await world.capacity.used(world.project(ring, slot.other)) or 0
+    needed = round(used * _HEADROOM)
+    if needed <= free:
+        return None
+    return f"a second slot needs about {_megabytes(needed)} of memory, and {_megabytes(free)} are free"
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 2**20:.0f} MB"

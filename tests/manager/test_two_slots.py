@@ -1,0 +1,183 @@
+"""A ring with two slots: users never meet a release that is not well, and going back is one step."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from fakes.checks import at_rest
+from fakes.machine import Fault, image_id
+from fakes.shop import ANN, Shop, twins
+from fakes.stories import settled, two_in_prod
+
+from aither_rings_mcp.domain.errors import EngineFailure, InvalidTransition
+from aither_rings_mcp.domain.slots import Slot, Traffic
+
+BLUE, GREEN = "shop-prod", "shop-prod-green"
+NEVER = Fault("never-healthy")
+
+
+@pytest.fixture
+def shop(folder: Path) -> Shop:
+    return Shop(folder / "shop", config=twins())
+
+
+def served(shop: Shop) -> tuple[str, ...]:
+    return shop.machine.routed["prod"]
+
+
+def statuses(shop: Shop, project: str) -> set[str]:
+    return {container.status for container in shop.machine.of(project)}
+
+
+async def test_the_first_release_comes_to_the_rings_own_project(shop: Shop) -> None:
+    assert (await shop.ship("v1")).outcome == "promoted"
+    assert served(shop) == (BLUE,)
+    assert shop.machine.of(GREEN) == []
+    at_rest(shop)
+
+
+async def test_a_promotion_leaves_the_slot_before_warm_until_the_release_has_settled(shop: Shop) -> None:
+    await two_in_prod()(shop)
+    assert served(shop) == (GREEN,)
+    assert statuses(shop, BLUE) == statuses(shop, GREEN) == {"running"}
+    assert shop.record().settling
+    await shop.patrol(330)
+    assert statuses(shop, BLUE) == {"exited"}
+    assert shop.record().settling is None
+    assert [(e.event, e.outcome) for e in (await shop.manager.history("prod", limit=1)).events] == [
+        ("settle", "settled")
+    ]
+    at_rest(shop)
+
+
+@pytest.mark.parametrize("fault", ["never-healthy", "crash-loop", "refuses-to-start"])
+async def test_users_never_meet_a_release_that_does_not_become_well(shop: Shop, fault: str) -> None:
+    await shop.ship("v1")
+    shop.machine.met.clear()
+    answer = await shop.ship("v2", Fault(fault))  # type: ignore[arg-type]
+    assert (answer.ok, answer.outcome) == (False, "rolled_back")
+    assert "no user met it" in answer.summary
+    assert shop.machine.met == {image_id(service, "v1") for service in ("api", "web")}
+    assert statuses(shop, GREEN) <= {"exited", "created"}
+    # what could not be started at all may be the machine's fault
+    assert shop.record().is_quarantined(str(answer.release)) == (fault != "refuses-to-start")
+    assert not shop.record().returned, "what serves was never left"
+    at_rest(shop)
+
+
+async def test_a_bad_first_release_meets_nobody_either(shop: Shop) -> None:
+    answer = await shop.ship("v1", NEVER)
+    assert answer.outcome == "rolled_back"
+    assert shop.machine.met == set()
+    assert not shop.record().running
+
+
+async def test_going_back_while_it_settles_starts_nothing(shop: Shop) -> None:
+    await two_in_prod()(shop)
+    made = shop.machine.made
+    effects = len(shop.machine.power.effects)
+    answer = await shop.rollback(reason="users complain")
+    assert answer.outcome == "rolled_back"
+    switched = shop.machine.power.effects[effects:]
+    before = switched[: switched.index("edge prod")]
+    assert [name for name in before if name not in {"disk", "sync_folder"}] == ["edge file prod"]
+    assert shop.machine.made == made
+    assert served(shop) == (BLUE,)
+    assert answer.forensics
+    await shop.patrol(30)
+    assert statuses(shop, GREEN) == {"exited"}, "it need not wait: nobody goes back to it"
+    at_rest(shop)
+
+
+async def test_what_was_stopped_is_started_and_proves_itself_before_it_is_gone_back_to(shop: Shop) -> None:
+    await settled(shop)
+    made = shop.machine.made
+    assert (await shop.rollback()).outcome == "rolled_back"
+    assert shop.machine.made == made, "the same containers"
+    assert served(shop) == (BLUE,)
+    at_rest(shop)
+
+
+async def test_a_rollback_to_what_turned_bad_leaves_users_where_they_are(shop: Shop) -> None:
+    await settled(shop)
+    shop.turn("v1", NEVER)
+    with pytest.raises(EngineFailure, match="stays on"):
+        await shop.rollback()
+    assert served(shop) == (GREEN,)
+    assert not shop.record().stuck
+    at_rest(shop)
+
+
+async def test_bad_answers_while_it_settles_take_it_back(shop: Shop) -> None:
+    await two_in_prod()(shop)
+    shop.machine.traffic[GREEN] = Traffic(requests=100, errors=50)
+    await shop.patrol(2, 1)
+    assert served(shop) == (BLUE,)
+    event = (await shop.manager.history("prod", event="rollback")).events[0]
+    assert event.outcome == "rolled_back"
+    assert "50 of 100 answers were errors" in str(event.reason)
+    at_rest(shop)
+
+
+async def test_what_the_release_before_answered_badly_too_is_not_held_against_it(shop: Shop) -> None:
+    shop.machine.users, shop.machine.answers_badly = 100, {BLUE, GREEN}
+    await two_in_prod()(shop)
+    await shop.patrol(5, 0.5)
+    assert served(shop) == (GREEN,)
+    assert shop.record().settling
+
+
+async def test_a_canary_with_bad_answers_goes_no_further(folder: Path) -> None:
+    shop = Shop(folder / "shop", config=twins(canary={"steps": [5, 100], "hold": "10s"}))
+    await shop.ship("v1")
+    shop.machine.users, shop.machine.answers_badly = 30, {GREEN}
+    answer = await shop.ship("v2")
+    assert answer.outcome == "rolled_back"
+    assert "with 5 % of the requests" in str(answer.verification and answer.verification.reason)
+    assert served(shop) == (BLUE,)
+    at_rest(shop)
+
+
+async def test_a_canary_without_requests_is_judged_by_its_probes(folder: Path) -> None:
+    shop = Shop(folder / "shop", config=twins(canary={"steps": [5, 100], "hold": "10s"}))
+    await shop.ship("v1")
+    answer = await shop.ship("v2")
+    assert answer.outcome == "promoted"
+    log = await shop.manager.operation(str(answer.operation_id), include_log=True)
+    assert any("too few to judge by: probes decide" in line for line in (log.log.lines if log.log else ()))
+
+
+async def test_without_room_for_two_it_is_replaced_in_place_and_the_plan_says_so(shop: Shop) -> None:
+    await two_in_prod()(shop)
+    await shop.patrol(330)
+    shop.machine.memory = 10
+    await shop.deploy("v3")
+    await shop.stage()
+    plan = await shop.manager.plan("staging", "prod", ANN)
+    assert plan.strategy == "recreate"
+    assert any("of memory, and" in warning for warning in plan.warnings)
+    assert (await shop.promote()).outcome == "promoted"
+    assert served(shop) == (GREEN,)
+    assert shop.record().slot is Slot.GREEN
+    assert shop.machine.of(BLUE) == [], "what it could have gone back to in one step is out of date"
+    at_rest(shop)
+
+
+async def test_without_an_edge_nothing_begins(shop: Shop) -> None:
+    await two_in_prod()(shop)
+    await shop.deploy("v3")
+    await shop.stage()
+    shop.machine.edge_away = True
+    with pytest.raises(InvalidTransition, match="the edge does not answer"):
+        await shop.promote()
+    at_rest(shop)
+
+
+async def test_down_leaves_no_slot(shop: Shop) -> None:
+    await two_in_prod()(shop)
+    assert (await shop.down()).outcome == "down"
+    assert shop.machine.of(BLUE) == shop.machine.of(GREEN) == []
+    assert (await shop.up()).outcome == "up"
+    assert served(shop) == (GREEN,)
+    at_rest(shop)
