@@ -32,7 +32,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self):  # noqa: N802, the name http.server looks for
         path, _, query = self.path.partition("?")
-        if path == "/ws" and websocket.wanted(self.headers):
+        if path == "/ws" and self.command == "GET" and websocket.wanted(self.headers):
             self._websocket()
             return
         with self.server.busy():

@@ -1,6 +1,7 @@
 import base64
 import io
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -129,7 +130,12 @@ def test_told_to_stop_it_stops_at_once_whatever_is_under_way():
         "import runpy; from sample_service import ports, release; release.FAULT = 'ok'; "
         f"ports.AitherPorts.SERVICES['Genesis'] = {address[1]}; runpy.run_module('sample_service', run_name='__main__')"
     )
-    process = subprocess.Popen([sys.executable, "-c", code], cwd=Path(__file__).parents[1], stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        [sys.executable, "-c", code],
+        cwd=Path(__file__).parents[1],
+        env=os.environ | {"AITHER_SERVICE": "genesis"},
+        stderr=subprocess.PIPE,
+    )
     try:
         assert b"listens" in process.stderr.readline()
         with closing(Client(address)) as client, closing(socket.create_connection(address)) as slow:
