@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+from aither_rings_mcp.config.edge_rules import broken_edge, fronted
 from aither_rings_mcp.config.places import Fault, Place, dotted
 from aither_rings_mcp.config.words import did_you_mean
 from aither_rings_mcp.domain.gate_order import after_faults
@@ -19,7 +20,7 @@ RESERVED = {"shared": "the backbone", "verify": "the check of the history"}
 _NEEDED_TO_RUN = ("project", "compose")
 _ONLY_TO_RUN = (
     *_NEEDED_TO_RUN, "env_files", "profiles", "shared_network", "build", "on_unhealthy", "strategy", "url",
-    "hooks",
+    "hooks", "fronts", "hostnames", "green", "canary",
 )  # fmt: skip
 _ONLY_TO_GATE = ("candidate_ttl",)
 
@@ -31,7 +32,8 @@ def broken(document: Place, root: Path, gate_types: Iterable[str]) -> Iterator[F
     yield from _one_builds(document.at("rings"))
     yield from _each_its_own(document)
     yield from _previews(document.at("rings"))
-    yield from _probes(document.at("services"))
+    yield from _probes(document.at("services"), fronted(document.at("rings")))
+    yield from broken_edge(document)
     yield from _ways(document)
     yield from _gates(document.at("paths"), sorted(gate_types))
     yield from _on_disk(document, root)
@@ -66,10 +68,10 @@ def _one_builds(rings: Place) -> Iterator[Fault]:
 def _each_its_own(document: Place) -> Iterator[Fault]:
     """Two owners of one Compose project stop each other's containers; on one network they meet."""
     rings = list(document.at("rings"))
-    previews = [ring.at("preview") for ring in rings]
-    projects = [place.at("project") for place in (document.at("backbone"), *rings, *previews)]
+    own = [*rings, *(ring.at("green") for ring in rings), *(ring.at("preview") for ring in rings)]
+    projects = [place.at("project") for place in (document.at("backbone"), *own)]
     yield from _repeated(projects, "Compose project")
-    networks = [place.at("shared_network") for place in (*rings, *previews)]
+    networks = [place.at("shared_network") for place in own]
     yield from _repeated(networks, "shared network")
 
 
@@ -95,7 +97,7 @@ def _previews(rings: Place) -> Iterator[Fault]:
             yield network.fault("is required: a preview meets the backbone on a network of its own")
 
 
-def _probes(services: Place) -> Iterator[Fault]:
+def _probes(services: Place, fronted: frozenset[str]) -> Iterator[Fault]:
     for service in services:
         probe = service.at("probe")
         asks = [key for key in ("http", "tcp") if probe.at(key).value not in (None, False)]
@@ -103,8 +105,8 @@ def _probes(services: Place) -> Iterator[Fault]:
             yield probe.at("tcp").fault("a probe asks by http or by tcp; take one of them out")
         if asks and probe.at("port").value is None:
             yield probe.at("port").fault(f"is required: the container port that {asks[0]} asks")
-        if probe.at("port").present and not asks:
-            yield probe.at("port").fault("does nothing without `http: /path` or `tcp: true`")
+        if probe.at("port").present and not asks and service.key not in fronted:
+            yield probe.at("port").fault("does nothing without `http: /path`, `tcp: true` or a front")
 
 
 def _ways(document: Place) -> Iterator[Fault]:

@@ -11,6 +11,8 @@ from aither_rings_mcp.domain.health import ServiceHealth
 from aither_rings_mcp.domain.model import FROM, RingKind
 from aither_rings_mcp.domain.plan import Change
 from aither_rings_mcp.domain.rollout import Kind, Phase
+from aither_rings_mcp.domain.slots import Slot
+from aither_rings_mcp.domain.tunnel import TunnelRule
 from aither_rings_mcp.domain.value import Value
 from aither_rings_mcp.domain.verdict import GateResult
 from aither_rings_mcp.domain.watch import Call
@@ -335,6 +337,29 @@ class DrillAnswer(Answer):
     scenarios: tuple[ScenarioView, ...]
     took_s: float
     left: tuple[str, ...] = ()
+
+
+class TunnelAnswer(Answer):
+    """`differences` is there only where an existing config was compared."""
+
+    ingress: tuple[TunnelRule, ...]
+    differences: tuple[str, ...] | None = None
+
+
+class FrontView(Value):
+    """Where people find one service. `curl` asks the slot that was named."""
+
+    service: str
+    url: str
+    hostnames: tuple[str, ...] = ()
+    curl: str | None = None
+
+
+class UrlAnswer(Answer):
+    ring: str
+    slot: Slot | None = None
+    header: str | None = None
+    fronts: tuple[FrontView, ...]
 
 
 class CancelAnswer(Answer):

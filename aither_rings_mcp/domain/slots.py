@@ -10,6 +10,9 @@ from pydantic import Field
 
 from aither_rings_mcp.domain.value import Value
 
+#: With this header, and a slot's name as its value, the edge asks that slot whichever one serves.
+SLOT_HEADER = "X-Ring-Slot"
+
 
 class Slot(StrEnum):
     """One running copy of a ring's services. A ring without a second slot is always on blue."""

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 import typer
 from typer.core import TyperGroup
@@ -140,6 +140,8 @@ def exit_code(answer: Answer) -> Exit:
             return max((OUTCOME_EXITS.get(phase, Exit.DONE) for phase in answer.ends.values()), default=Exit.DONE)
         case a.DrillAnswer(ok=False):
             return Exit.INTERNAL
+        case a.TunnelAnswer(ok=False):
+            return Exit.BAD_REQUEST
         case a.DoctorAnswer(ok=False):
             engine = any(finding.check == "engine" and not finding.ok for finding in answer.findings)
             return Exit.ENGINE if engine else Exit.BLOCKED
@@ -492,8 +494,34 @@ def drill(ctx: typer.Context) -> None:
         answered(session, lambda _: session.build_drill().run(said))
 
 
+def url(
+    ctx: typer.Context,
+    ring: Ring,
+    slot: Annotated[
+        Literal["blue", "green"] | None, typer.Option(help="How to ask this slot, whichever one serves.")
+    ] = None,
+) -> None:
+    """Show where people find the services of a ring."""
+    from aither_rings_mcp.domain.slots import Slot
+
+    ask(ctx, lambda manager, _: manager.url(ring, Slot(slot) if slot else None))
+
+
+def tunnel(
+    ctx: typer.Context,
+    check: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Say whether this cloudflared config routes the same.")
+    ] = None,
+) -> None:
+    """Print the routes of a Cloudflare tunnel to the rings, ready for its config; starts nothing."""
+    from aither_rings_mcp.entrypoints.cli_tunnel import read_ingress
+
+    found = None if check is None else read_ingress(check)
+    ask(ctx, lambda manager, _: manager.tunnel(found))
+
+
 PANELS: dict[str, tuple[Callable[..., None], ...]] = {
-    "Look": (status, health, history, plan, gates, operation),
+    "Look": (status, health, history, plan, gates, operation, url, tunnel),
     "Act": (up, down, deploy, promote, rollback, approve, reject, cancel),
     "Repair": (monitor, doctor, drill, recover, unlock),
 }

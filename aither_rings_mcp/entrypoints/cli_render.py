@@ -68,6 +68,12 @@ def show(answer: a.Answer, as_json: bool) -> None:
         print_json(answer.model_dump(mode="json", by_alias=True, exclude_none=True))
         return
     page = Page()
+    if isinstance(answer, a.TunnelAnswer) and answer.differences is None:
+        from aither_rings_mcp.entrypoints.cli_tunnel import ingress_yaml
+
+        page.verbatim((f"# {answer.summary}", "dim"))
+        page.verbatim(ingress_yaml(answer.ingress).rstrip())
+        return
     page.say((answer.summary, "bold" if answer.ok else "bold red"))
     _body(page, answer)
     for action in answer.next_actions:
@@ -132,6 +138,14 @@ def _body(page: Page, answer: a.Answer) -> None:
             page.facts(("events", answer.events), ("head", answer.head), ("broken at", answer.broken_at))
         case a.MonitorAnswer():
             _monitor(page, answer)
+        case a.UrlAnswer():
+            columns = (Column("service"), Column("url"), Column("in the world", prose=True))
+            page.table(columns, ((front.service, front.url, " ".join(front.hostnames)) for front in answer.fronts))
+            for front in answer.fronts:
+                if front.curl:
+                    page.verbatim(front.curl)
+        case a.TunnelAnswer(differences=differences) if differences:
+            page.notes("differences", *differences)
         case a.CancelAnswer(undone=undone) if undone:
             page.facts(("undone", ", ".join(undone)))
         case _:

@@ -30,7 +30,9 @@ from aither_rings_mcp.domain.answers import (
     RollbackAnswer,
     RolloutAnswer,
     StatusAnswer,
+    TunnelAnswer,
     UnlockAnswer,
+    UrlAnswer,
     VerifyAnswer,
 )
 from aither_rings_mcp.domain.errors import InvalidArguments, InvalidTransition, RingError
@@ -38,8 +40,10 @@ from aither_rings_mcp.domain.model import Actor, Override
 from aither_rings_mcp.domain.plan import Plan
 from aither_rings_mcp.domain.rollout import BEFORE_EFFECT, Kind, Operation, Phase, Request
 from aither_rings_mcp.domain.settings import Path, Settings
+from aither_rings_mcp.domain.slots import Slot
+from aither_rings_mcp.domain.tunnel import TunnelRule
 from aither_rings_mcp.domain.verdict import GateResult, blocking
-from aither_rings_mcp.manager import doctor, outcomes, settling, views
+from aither_rings_mcp.manager import doctor, outcomes, settling, views, ways_in
 from aither_rings_mcp.manager.evidence_answers import handed_out
 from aither_rings_mcp.manager.executor import Executor
 from aither_rings_mcp.manager.gating import examine
@@ -110,6 +114,14 @@ class RingManager:
     ) -> EvidenceAnswer:
         """What is kept of a release that failed or was rolled back; a section's text from byte `cursor` on."""
         return handed_out(self._world, operation_id, section, cursor)
+
+    async def tunnel(self, found: Sequence[TunnelRule] | None = None) -> TunnelAnswer:
+        """The tunnel's routes; with `found`, also whether that config routes the same."""
+        return ways_in.tunnel(self._world, found)
+
+    async def url(self, ring: str, slot: Slot | None = None) -> UrlAnswer:
+        """Where people find the services of `ring`, and how to ask one of its slots."""
+        return ways_in.url(self._world, ring, slot)
 
     # -- planning
 

@@ -49,6 +49,39 @@ paths:
     target: prod
 """
 
+#: The same with an edge, its fronts and a second slot.
+EDGED = """\
+app: shop
+edge: {service: edge, api_on: web}
+backbone: {project: shop-shared, compose: [shared.yml]}
+services:
+  web: {critical: true, probe: {http: /health, port: 80}}
+  db: {probe: {tcp: true, port: 5432}}
+  job: {}
+rings:
+  dev:
+    kind: runtime
+    project: shop-dev
+    compose: [dev.yml]
+    shared_network: dev-net
+    fronts: {web: 8001, db: 8002}
+    hostnames: {web: [dev.example.org]}
+  staging:
+    kind: gate
+  prod:
+    kind: runtime
+    project: shop-prod
+    compose: [prod.yml]
+    shared_network: prod-net
+    fronts:
+      web: 9001
+    hostnames:
+      web: [example.org, "*.example.org"]
+    green: {project: shop-prod-green, shared_network: green-net}
+    strategy: blue_green
+    canary: {steps: [5, 25, 100], hold: 30s}
+"""
+
 
 class Plain(Value):
     """Options of a gate that takes none."""

@@ -33,6 +33,8 @@ from aither_rings_mcp.domain.policy import known_path, known_ring, runtime_ring
 from aither_rings_mcp.domain.rollout import Kind, Phase
 from aither_rings_mcp.domain.settings import Path as RingPath
 from aither_rings_mcp.domain.settings import Ring, Service, Settings
+from aither_rings_mcp.domain.slots import Slot
+from aither_rings_mcp.domain.tunnel import TunnelRule
 from aither_rings_mcp.domain.verdict import FailedItem, GateResult, Verdict
 from aither_rings_mcp.entrypoints.cli import create_app, exit_code, operation_exit
 
@@ -256,6 +258,17 @@ class FakeManager:
         self._stand()
         return self._answer(a.UnlockAnswer, f"{ring} is unlocked.", ring=ring, lifted=(reason,))
 
+    async def url(self, ring: str, slot: Slot | None = None) -> a.UrlAnswer:
+        self._stand()
+        runtime_ring(SETTINGS, ring)
+        header = f"X-Ring-Slot: {slot}" if slot else None
+        front = a.FrontView(service="veil", url="http://127.0.0.1:9001", curl=header and f"curl -H '{header}' x")
+        return self._answer(a.UrlAnswer, "Here.", ring=ring, slot=slot, header=header, fronts=(front,))
+
+    async def tunnel(self, found: Any = None) -> a.TunnelAnswer:
+        self._stand()
+        return self._answer(a.TunnelAnswer, "Routes.", ingress=(TunnelRule(service="http_status:404"),))
+
     def monitor(self, say: Any) -> Any:
         return self
 
@@ -328,7 +341,7 @@ COMMANDS = (
     "promote staging prod --plan p-1 --wait 5", "rollback prod", "rollback prod --tag prod-abc1234 --reason slow",
     "deploy dev", "deploy dev --build --wait 3", "up dev", "up shared", "down prod", "approve p-1", "reject p-1",
     "cancel op-9 --reason mistake", "recover", "recover --wait 3", "unlock prod --reason mended", "monitor --once",
-    "doctor", "doctor --quick",
+    "doctor", "doctor --quick", "url prod", "url prod --slot green", "tunnel",
     "operation op-1 --evidence", "operation op-1 --evidence --section logs",
 )  # fmt: skip
 

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from .app import Answer, App
+from .app import Answer, App, Identity
 
 CRASH_AFTER_S = 1.0
 SICK: Answer = (503, {"status": "unhealthy"})
@@ -23,20 +23,28 @@ class Healthy:
         self.started = time.monotonic()
 
     @property
+    def identity(self) -> Identity:
+        return self.app.identity
+
+    @property
     def in_prod(self) -> bool:
-        return self.app.identity.ring == "prod"
+        return self.identity.ring == "prod"
 
     @property
     def age_s(self) -> float:
         return time.monotonic() - self.started
 
-    def answer(self, path: str) -> Answer:
-        return self.app.answer(path)
+    def answer(self, path: str, query: str = "") -> Answer:
+        return self.instead(path) or self.app.answer(path, query)
+
+    def instead(self, path: str) -> Answer | None:
+        """What this fault answers in the app's place, if anything."""
+        return None
 
 
 class NeverHealthy(Healthy):
-    def answer(self, path: str) -> Answer:
-        return SICK if path == "/health" else self.app.answer(path)
+    def instead(self, path: str) -> Answer | None:
+        return SICK if path == "/health" else None
 
 
 class CrashLoop(Healthy):
@@ -52,8 +60,8 @@ class CrashLoop(Healthy):
 
 
 class ProdOnly(Healthy):
-    def answer(self, path: str) -> Answer:
-        return SICK if self.in_prod and path in ("/health", "/ready") else self.app.answer(path)
+    def instead(self, path: str) -> Answer | None:
+        return SICK if self.in_prod and path in ("/health", "/ready") else None
 
 
 class Latent(Healthy):
@@ -61,9 +69,9 @@ class Latent(Healthy):
         super().__init__(app)
         self.seconds = seconds
 
-    def answer(self, path: str) -> Answer:
+    def instead(self, path: str) -> Answer | None:
         sick = self.in_prod and path == "/health" and self.age_s >= self.seconds
-        return SICK if sick else self.app.answer(path)
+        return SICK if sick else None
 
 
 class Errors(Healthy):
@@ -75,10 +83,10 @@ class Errors(Healthy):
         self._owed = 0.0
         self._lock = threading.Lock()
 
-    def answer(self, path: str) -> Answer:
+    def instead(self, path: str) -> Answer | None:
         if self.in_prod and path != "/health" and self._next_fails():
             return 500, {"error": "internal error"}
-        return self.app.answer(path)
+        return None
 
     def _next_fails(self) -> bool:
         with self._lock:
@@ -94,8 +102,8 @@ class SlowStart(Healthy):
         super().__init__(app)
         self.seconds = seconds
 
-    def answer(self, path: str) -> Answer:
-        return SICK if path == "/health" and self.age_s < self.seconds else self.app.answer(path)
+    def instead(self, path: str) -> Answer | None:
+        return SICK if path == "/health" and self.age_s < self.seconds else None
 
 
 PLAIN = {

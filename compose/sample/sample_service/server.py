@@ -8,13 +8,18 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socketserver import TCPServer
 from typing import Protocol
 
-from .app import Answer
+from . import websocket
+from .app import Answer, Identity
 
 FINISH_LIMIT_S = 0.15
+TICK_S = 1.0
 
 
 class Answering(Protocol):
-    def answer(self, path: str) -> Answer: ...
+    @property
+    def identity(self) -> Identity: ...
+
+    def answer(self, path: str, query: str = "") -> Answer: ...
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -26,22 +31,47 @@ class Handler(BaseHTTPRequestHandler):
     server: "Server"
 
     def do_GET(self):  # noqa: N802, the name http.server looks for
+        path, _, query = self.path.partition("?")
+        if path == "/ws" and self.command == "GET" and websocket.wanted(self.headers):
+            self._websocket()
+            return
         with self.server.busy():
-            path = self.path.partition("?")[0]
             try:
-                status, body = self.server.app.answer(path)
+                status, body = self.server.app.answer(path, query)
             except Exception as error:  # the request's boundary: one bad request must not take the connection's thread
                 status, body = 500, {"error": type(error).__name__}
-            payload = json.dumps(body).encode()
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(payload)))
-            self.end_headers()
-            if self.command != "HEAD":
-                self.wfile.write(payload)
-            self.wfile.flush()
+            self._answer(status, body)
 
     do_HEAD = do_GET  # noqa: N815
+
+    def _answer(self, status: int, body: dict):
+        payload = json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(payload)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(payload)
+        self.wfile.flush()
+
+    def _websocket(self):
+        """Not `busy`: nobody waits for its end when the service is told to go."""
+        try:
+            accepted = websocket.accept(self.headers)
+        except ValueError as error:
+            self._answer(400, {"error": str(error)})
+            return
+        self.send_response(101)
+        self.send_header("Upgrade", "websocket")
+        self.send_header("Connection", "Upgrade")
+        self.send_header("Sec-WebSocket-Accept", accepted)
+        self.end_headers()
+        self.wfile.flush()
+        self.close_connection = True
+        self.connection.settimeout(None)    # a listener may have nothing to say
+        me = self.server.app.identity
+        who = {"service": me.service, "ring": me.ring, "slot": me.slot, "release": me.release}
+        websocket.echo(self.rfile, self.wfile, lambda number: json.dumps({"tick": number} | who), self.server.tick_s)
 
     def log_request(self, code="-", size="-"):
         # Health checks come every few seconds: what went well is not worth a line.
@@ -56,9 +86,10 @@ class Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, address: tuple[str, int], app: Answering):
+    def __init__(self, address: tuple[str, int], app: Answering, tick_s: float = TICK_S):
         super().__init__(address, Handler)
         self.app = app
+        self.tick_s = tick_s
         self._busy = 0
         self._idle = threading.Condition()
 

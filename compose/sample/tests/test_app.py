@@ -1,3 +1,5 @@
+import time
+
 import pytest
 
 from sample_service.app import App, Identity
@@ -57,3 +59,17 @@ def test_an_unknown_path_is_not_found(app):
 def test_what_the_environment_leaves_empty_keeps_its_default():
     identity = Identity.from_environment({"AITHER_SERVICE": "mind", "AITHER_RING": "", "REDIS_URL": "redis://x"})
     assert (identity.service, identity.ring) == ("mind", "local")
+
+
+def test_a_slow_answer_comes_after_the_seconds_it_was_asked_for(app):
+    began = time.monotonic()
+    status, body = app.answer("/slow", "s=0.05")
+    assert time.monotonic() - began >= 0.05
+    assert (status, body["took_s"], body["release"]) == (200, 0.05, "r1")
+
+
+@pytest.mark.parametrize("query", ["", "s", "s=", "s=-1", "s=61", "s=nan", "s=inf", "s=soon", "t=1"])
+def test_a_slow_answer_of_no_length_is_refused_at_once(app, query):
+    status, body = app.answer("/slow", query)
+    assert status == 400
+    assert "/slow?s=SECONDS" in body["error"]
