@@ -25,6 +25,7 @@ from aither_rings_mcp.ports import OnLine
 #: Of its files, in the state folder. What belongs to them only while they are changed starts with a dot.
 FOLDER = "edge"
 _CONFIG, _CANDIDATE, _MAP, _LOCK, _RUN = "haproxy.cfg", ".haproxy.cfg.new", "slots.map", ".lock", "run"
+_SERVERS = "servers.state"
 _SHOW_MAP = f"show map {edge_map.MAP_FILE}"
 
 
@@ -32,14 +33,15 @@ class HaproxyEdge:
     """The edge of one installation. Its files and sockets are in `<state_dir>/edge`, for their owner only.
 
     What it counts starts anew with each reload; connections that were open before go on, uncounted. `patience` is how
-    many seconds it may be away, as it is for a moment after it was killed.
+    many seconds it may be away before a change fails: Docker needs some to start a container in many networks anew.
     """
 
-    def __init__(self, settings: Settings, state_dir: Path, engine: DockerEngine, patience: float = 5.0) -> None:
+    def __init__(self, settings: Settings, state_dir: Path, engine: DockerEngine, patience: float = 20.0) -> None:
         self._settings = settings
         self._folder = state_dir / FOLDER
         self._engine = engine
-        self._socket = AdminSocket(self._folder / _RUN, patience)
+        self._patience = patience
+        self._socket = AdminSocket(self._folder / _RUN)
 
     async def prepare(self, on_line: OnLine) -> None:
         """Without a container of these files they are made ready for one, and that is all. A configuration that
@@ -102,24 +104,31 @@ class HaproxyEdge:
                 return self._socket.once(*commands, _SHOW_MAP)
             return ""
 
-        said = self._socket.until(attempt)
+        said = self._socket.until(attempt, self._patience)
         left = edge_map.changes(edge_map.shown(self._socket.ask(_SHOW_MAP)), ring, route)
         if left:
             raise EngineFailure(f"the edge did not switch {ring}: {said.strip()[:300] or left[0]}", START)
 
     async def _take_over(self, there: ContainerView, wanted: str, on_line: OnLine) -> None:
+        servers = self._folder / _RUN / _SERVERS
+        servers.unlink(missing_ok=True)  # of a reload that was cut off: containers may be elsewhere by now
         if there.status in {"exited", "created"}:
             on_line(f"{there.name} is {there.status}: starting it")
             await self._engine.call(partial(_start, there.id))
-        elif there.status == "running" and await run_sync(self._description) != wanted:
+        elif there.status == "running":
+            now = await run_sync(self._socket.until, self._description, self._patience)
+            if now == wanted:
+                return
             on_line(f"{there.name} takes over a new configuration")
+            # Without them it would have nowhere to send requests to until the DNS has answered.
+            durable.replace(servers, (await run_sync(self._socket.ask, "show servers state")).encode())
             await self._engine.call(partial(_reload, there.id))
-        await run_sync(self._socket.until, lambda: True if self._described_now() == wanted else None)
+        try:
+            await run_sync(self._socket.until, lambda: self._description() == wanted or None, self._patience)
+        finally:
+            servers.unlink(missing_ok=True)
 
     def _description(self) -> str | None:
-        return described(self._socket.ask("show info"))
-
-    def _described_now(self) -> str | None:
         return described(self._socket.once("show info"))
 
     # -- its files

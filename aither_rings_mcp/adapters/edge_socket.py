@@ -15,25 +15,25 @@ from aither_rings_mcp.domain.slots import Traffic
 
 T = TypeVar("T")
 _LIMIT = 5.0
+_GLANCE = 1.0
 _PAUSE = 0.02
 _UP = "2"
 START = "Start it (`ring-ctl up shared`); if it does not stay, look at its log. Then repeat."
 
 
 class AdminSocket:
-    """Asks the edge. Blocks, for `patience` seconds at most while nobody answers: one that was killed is back soon."""
+    """Asks the edge. Blocks."""
 
-    def __init__(self, folder: Path, patience: float) -> None:
+    def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._patience = patience
 
     def ask(self, *commands: str) -> str:
         """What the edge answers to all commands, in one go. Only for what may be said twice."""
-        return self.until(lambda: self.once(*commands))
+        return self.until(lambda: self.once(*commands), _GLANCE)
 
-    def until(self, attempt: Callable[[], T | None]) -> T:
-        """What `attempt` gives once it gives something; an edge that is away counts as nothing."""
-        end = time.monotonic() + self._patience
+    def until(self, attempt: Callable[[], T | None], patience: float) -> T:
+        """What `attempt` gives once it gives something; an edge that is away counts as nothing. `patience` in s."""
+        end = time.monotonic() + patience
         why = "it goes on as before"
         while True:
             try:

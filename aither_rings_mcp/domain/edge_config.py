@@ -30,6 +30,8 @@ global
   stats socket /etc/edge/run/admin.sock mode 600 level admin expose-fd listeners
   # what was open before a reload may go on for a day, as everything that is open
   hard-stop-after 24h
+  # only there during a reload: where servers are, until the DNS has answered
+  server-state-file /etc/edge/run/servers.state
 
 # A container that starts anew may have another address, and its old one may be another's: whoever is not there by
 # name is not asked. Silence is something else: the engine's DNS may be busy, or the engine away with all well.
@@ -48,6 +50,7 @@ resolvers docker
 defaults
   mode http
   log global
+  load-server-state-from-file global
   maxconn 4096
   # One connection per request: none that the other side is just closing is ever used again.
   option http-server-close
@@ -162,7 +165,7 @@ def _backend(settings: Settings, name: str, slot: Slot, service: str, project: s
     at = f"{container(project, service)}:{port}"
     return (
         f"backend {backend(name, slot, service)}\n"
-        f"  server {service} {at} resolvers docker resolve-prefer ipv4 init-addr none\n"
+        f"  server {service} {at} resolvers docker resolve-prefer ipv4 init-addr last,none\n"
     )
 
 
