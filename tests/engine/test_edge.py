@@ -7,6 +7,7 @@ import json
 import os
 import secrets
 import signal
+import socket
 import statistics
 import subprocess
 import threading
@@ -28,6 +29,7 @@ from worlds import LABEL_TEST, REPO, World, free_port, local_images, wait_for
 
 from aither_rings_mcp.adapters.edge import HaproxyEdge
 from aither_rings_mcp.adapters.engine import DockerEngine
+from aither_rings_mcp.domain.errors import ConfigInvalid
 from aither_rings_mcp.domain.settings import Settings
 from aither_rings_mcp.domain.slots import Route, Slot
 
@@ -42,6 +44,15 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     def do_GET(self):
         if self.path.startswith("/slow"): time.sleep(1)
+        if self.path.startswith("/socket"):
+            self.send_response(101)
+            self.send_header("Connection", "Upgrade")
+            self.send_header("Upgrade", "websocket")
+            self.send_header("Sec-WebSocket-Accept", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=")
+            self.end_headers()
+            for line in self.rfile:
+                self.wfile.write(os.environ["NAME"].encode() + b" " + line)
+            return
         said = os.environ["NAME"].encode()
         self.send_response(500 if self.path.startswith("/broken") else 200)
         self.send_header("Content-Length", str(len(said)))
@@ -64,13 +75,13 @@ class EdgeWorld(World):
         self.web, self.api = free_port(), free_port()
         self.subnet = f"10.{200 + secrets.randbelow(50)}.{secrets.randbelow(256)}"
 
-    def settings(self, **fronts: int) -> Settings:
+    def settings(self, *hostnames: str, **fronts: int) -> Settings:
         ring = {
             "kind": "runtime",
             "project": self.projects["shop"],
             "compose": ["x.yml"],
             "fronts": fronts or {"web": 9001},
-            "hostnames": {"web": [PUBLIC]},
+            "hostnames": {"web": [PUBLIC, *hostnames]},
             "green": {"project": self.projects["shop-green"]},
         }
         return Settings.model_validate(
@@ -242,6 +253,48 @@ def test_an_open_request_is_answered_by_the_slot_that_got_it(world: EdgeWorld) -
     assert world.asked() == (200, "green")
     slow.join()
     assert got == [(200, "blue")]
+
+
+def test_a_websocket_goes_on_with_its_slot_through_a_switch_and_a_reload(world: EdgeWorld) -> None:
+    said: list[str] = []
+    with socket.create_connection(("127.0.0.1", world.web), 10) as connection, connection.makefile("rwb", 0) as tunnel:
+        upgrade = "GET /socket HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+        connection.sendall(f"{upgrade}Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n".encode())
+        head = list(iter(tunnel.readline, b"\r\n"))
+        assert b"101" in head[0]
+
+        def echoed() -> bytes:
+            connection.sendall(b"hello\n")
+            return tunnel.readline()
+
+        assert echoed() == b"blue hello\n"
+        world.route(GREEN)
+        assert world.asked() == (200, "green")
+        assert echoed() == b"blue hello\n"
+        assert anyio.run(world.edge().traffic, "shop")[Slot.BLUE].open == 1
+        other = HaproxyEdge(world.settings("other.example.com"), world.state_dir, DockerEngine())
+        anyio.run(other.prepare, said.append)
+        assert echoed() == b"blue hello\n"
+        assert world.asked() == (200, "green")
+    anyio.run(world.edge().prepare, said.append)
+    assert len(said) == 2
+
+
+def test_a_configuration_that_haproxy_refuses_changes_nothing(world: EdgeWorld) -> None:
+    before = (world.state_dir / "edge/haproxy.cfg").read_text()
+    odd = HaproxyEdge(world.settings("odd'name"), world.state_dir, DockerEngine())
+    with pytest.raises(ConfigInvalid, match="HAProxy refuses"):
+        anyio.run(odd.prepare, lambda line: None)
+    assert (world.state_dir / "edge/haproxy.cfg").read_text() == before
+    assert world.asked() == (200, "blue")
+
+
+def test_a_stopped_edge_is_started_where_it_was(world: EdgeWorld) -> None:
+    world.route(GREEN)
+    world.container("shared", "edge").stop(timeout=1)
+    anyio.run(world.edge().prepare, lambda line: None)
+    wait_for(lambda: world.asked() == (200, "green"), 15, "it answers")
+    wait_for(lambda: not any(world.unreached(slot) for slot in Slot), 15, "both slots are reached again")
 
 
 def test_a_killed_edge_goes_on_where_it_was(world: EdgeWorld) -> None:
