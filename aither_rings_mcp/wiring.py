@@ -15,6 +15,7 @@ from aither_rings_mcp.adapters.claim_files import ClaimFiles
 from aither_rings_mcp.adapters.compose import DockerCompose
 from aither_rings_mcp.adapters.container_events import ContainerDeaths
 from aither_rings_mcp.adapters.drill_site import TemporarySite
+from aither_rings_mcp.adapters.edge import FOLDER
 from aither_rings_mcp.adapters.engine import DockerEngine
 from aither_rings_mcp.adapters.evidence_files import EvidenceFiles
 from aither_rings_mcp.adapters.gate_cache import FileGateCache
@@ -123,7 +124,7 @@ def build_world(given: Path | None = None, claim_fd: int | None = None) -> World
         commands=commands,
         engine=engine,
         pins=PinContainers(engine, installation(state_dir)),
-        compose=DockerCompose(settings, loaded.root, HostCommands(held=held), engine),
+        compose=DockerCompose(settings, loaded.root, HostCommands(held=held), engine, state_dir / FOLDER),
         prober=NetworkProber(settings.limits.probe),
         state=StateFile(state_dir),
         history=HistoryFile(state_dir, clock),

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import cast
 
 from aither_rings_mcp.domain.errors import ConfigInvalid, EngineFailure
@@ -62,6 +64,11 @@ def down_argv(project: str, volumes: bool) -> list[str]:
     return [*argv, "--volumes"] if volumes else argv
 
 
+def edge_env(files: Path) -> dict[str, str]:
+    """Which files the edge runs with, and as whom: its sockets are for who runs `ring-ctl`, and nobody else."""
+    return {"RINGS_EDGE_DIR": str(files), "EDGE_UID": str(os.getuid()), "EDGE_GID": str(os.getgid())}
+
+
 def is_interim(name: str, project: str) -> bool:
     """Whether a container has the name that Compose gives it until the one it replaces is gone: `<old id>_<name>`.
 
@@ -71,13 +78,16 @@ def is_interim(name: str, project: str) -> bool:
 
 
 class DockerCompose:
-    """Runs Compose for the rings of one rings.yaml."""
+    """Runs Compose for the rings of one rings.yaml. `edge_files` is the folder that the edge is started with."""
 
-    def __init__(self, settings: Settings, root: Path, commands: Commands, engine: Engine) -> None:
+    def __init__(
+        self, settings: Settings, root: Path, commands: Commands, engine: Engine, edge_files: Path | None = None
+    ) -> None:
         self._settings = settings
         self._root = root
         self._commands = commands
         self._engine = engine
+        self._edge_files = edge_files
 
     async def render(self, ring: str) -> ComposeConfig:
         with tempfile.TemporaryDirectory(prefix="rings-") as folder:
@@ -125,7 +135,12 @@ class DockerCompose:
 
     async def up_backbone(self, on_line: OnLine) -> None:
         await self._perform(
-            up_argv(self._backbone()), self._root, self._settings.limits.up, "starting the backbone", on_line
+            up_argv(self._backbone()),
+            self._root,
+            self._settings.limits.up,
+            "starting the backbone",
+            on_line,
+            env=edge_env(self._edge_files) if self._settings.edge and self._edge_files else {},
         )
 
     async def down_backbone(self, on_line: OnLine) -> None:
@@ -142,9 +157,17 @@ class DockerCompose:
             raise ConfigInvalid("rings.yaml names no backbone", "Add a `backbone:` section, or leave out `shared`.")
         return project_argv(self._root, backbone.project, backbone.compose, backbone.env_files, backbone.profiles)
 
-    async def _perform(self, argv: list[str], cwd: Path, limit: float, what: str, on_line: OnLine) -> None:
+    async def _perform(
+        self,
+        argv: list[str],
+        cwd: Path,
+        limit: float,
+        what: str,
+        on_line: OnLine,
+        env: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         done = await self._commands.run(
-            argv, cwd=cwd, env={}, limit=limit, on_line=lambda line: on_line(quoted("compose", line))
+            argv, cwd=cwd, env=env, limit=limit, on_line=lambda line: on_line(quoted("compose", line))
         )
         if done.code == 0 and not done.timed_out:
             return

@@ -1,0 +1,126 @@
+"""What the edge says of itself, and its files while nobody listens."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from aither_rings_mcp.adapters.edge import HaproxyEdge, NoEdge
+from aither_rings_mcp.adapters.edge_socket import AdminSocket, described, server_addresses, traffic_of
+from aither_rings_mcp.adapters.engine import DockerEngine
+from aither_rings_mcp.domain.errors import EngineFailure, StateUnreadable
+from aither_rings_mcp.domain.settings import Settings
+from aither_rings_mcp.domain.slots import Route, Slot, Traffic
+
+_STATES = """1
+# be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state srv_uweight
+5 prod-blue-web 1 web 172.18.0.3 2 0 1
+6 prod-green-web 1 web - 0 32 1
+
+"""
+_STAT = """# pxname,svname,scur,stot,hrsp_5xx,rtime,req_tot,
+prod-web,FRONTEND,9,9,9,,9,
+prod-blue-web,web,1,10,1,20,,
+prod-blue-web,BACKEND,1,10,1,20,10,
+prod-blue-api,BACKEND,2,30,0,40,30,
+prod-green-web,BACKEND,0,0,0,0,0,
+
+"""
+
+
+@pytest.fixture
+def rules() -> Settings:
+    shop = {"kind": "runtime", "project": "shop", "compose": ["shop.yml"], "fronts": {"web": 8080}}
+    return Settings.model_validate({"app": "a", "edge": {}, "services": {"web": {}}, "rings": {"shop": shop}})
+
+
+@pytest.fixture
+def edge(rules: Settings, tmp_path: Path) -> HaproxyEdge:
+    """One in a backbone that has no containers, so that no engine is asked."""
+    return HaproxyEdge(rules, tmp_path, DockerEngine(), patience=0)
+
+
+def test_a_server_without_an_address_is_not_reached() -> None:
+    assert server_addresses(_STATES) == {"prod-blue-web": "172.18.0.3"}
+
+
+def test_traffic_is_that_of_all_fronts_and_latency_weighs_by_requests() -> None:
+    assert traffic_of(_STAT, ["prod-blue-web", "prod-blue-api"]) == Traffic(
+        requests=40, errors=1, latency_ms=35.0, open=3
+    )
+    assert traffic_of(_STAT, ["prod-green-web"]) == Traffic()
+
+
+def test_an_edge_is_told_by_its_description() -> None:
+    assert described("Name: HAProxy\ndescription: edge-0123\nnode: x\n") == "edge-0123"
+    assert described("Name: HAProxy\n") is None
+
+
+async def test_without_a_container_its_files_are_made_ready(edge: HaproxyEdge, tmp_path: Path) -> None:
+    await edge.prepare(lambda line: None)
+    assert (tmp_path / "edge/slots.map").read_text() == "shop blue\n"
+    assert "frontend shop-web" in (tmp_path / "edge/haproxy.cfg").read_text()
+    assert (tmp_path / "edge").stat().st_mode & 0o777 == 0o700
+    assert (tmp_path / "edge/run").is_dir()
+
+
+async def test_a_route_is_on_disk_before_anybody_is_asked_and_stays_there(edge: HaproxyEdge, tmp_path: Path) -> None:
+    with pytest.raises(EngineFailure, match="does not answer") as refused:
+        await edge.route("shop", Route(slot=Slot.GREEN))
+    assert "ring-ctl up shared" in refused.value.next_step
+    assert (tmp_path / "edge/slots.map").read_text() == "shop green\n"
+    await edge.prepare(lambda line: None)
+    assert (tmp_path / "edge/slots.map").read_text() == "shop green\n"
+
+
+async def test_a_map_that_cannot_be_understood_is_named_and_kept(edge: HaproxyEdge, tmp_path: Path) -> None:
+    (tmp_path / "edge").mkdir()
+    (tmp_path / "edge/slots.map").write_text("shop red\n")
+    with pytest.raises(StateUnreadable, match=r"slots\.map"):
+        await edge.route("shop", Route())
+    assert (tmp_path / "edge/slots.map").read_text() == "shop red\n"
+
+
+async def test_rings_without_an_edge_have_nothing_to_switch() -> None:
+    none = NoEdge()
+    await none.prepare(lambda line: None)
+    await none.route("shop", Route())
+    assert (await none.routes(), await none.unreached("shop", Slot.BLUE), await none.traffic("shop")) == ({}, (), {})
+
+
+def test_an_edge_is_asked_again_when_it_went_away_and_may_live_at_a_long_path(tmp_path: Path) -> None:
+    folder = tmp_path / ("long" * 30)
+    folder.mkdir()
+    with _listening(folder, [b"", b"\n", b"1\n"]) as asked:
+        socket_ = AdminSocket(folder)
+        assert socket_.ask("set map m prod green", "show map m") == "\n"
+        assert socket_.ask("show info") == "1\n"
+    assert asked == [b"set map m prod green;show map m\n"] * 2 + [b"show info\n"]
+
+
+@contextmanager
+def _listening(folder: Path, answers: list[bytes]) -> Iterator[list[bytes]]:
+    """Somebody at the socket who gives these answers, one a connection, and notes what was asked."""
+    asked: list[bytes] = []
+    with socket.socket(socket.AF_UNIX) as server, pytest.MonkeyPatch.context() as here:
+        here.chdir(folder)
+        server.bind("admin.sock")
+        here.undo()
+        server.listen()
+
+        def serve() -> None:
+            for answer in answers:
+                one, _ = server.accept()
+                with one:
+                    asked.append(one.recv(4096))
+                    one.sendall(answer)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield asked
+        thread.join()
