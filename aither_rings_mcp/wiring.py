@@ -11,11 +11,12 @@ from typing import cast
 from pydantic import BaseModel
 
 from aither_rings_mcp.adapters.alarm import CommandAlarm
+from aither_rings_mcp.adapters.capacity import HostCapacity
 from aither_rings_mcp.adapters.claim_files import ClaimFiles
 from aither_rings_mcp.adapters.compose import DockerCompose
 from aither_rings_mcp.adapters.container_events import ContainerDeaths
 from aither_rings_mcp.adapters.drill_site import TemporarySite
-from aither_rings_mcp.adapters.edge import FOLDER
+from aither_rings_mcp.adapters.edge import FOLDER, HaproxyEdge, NoEdge
 from aither_rings_mcp.adapters.engine import DockerEngine
 from aither_rings_mcp.adapters.evidence_files import EvidenceFiles
 from aither_rings_mcp.adapters.gate_cache import FileGateCache
@@ -141,4 +142,6 @@ def build_world(given: Path | None = None, claim_fd: int | None = None) -> World
         healer=_healer(settings, engine),
         alarm=CommandAlarm(settings.alerts, commands, loaded.root, state_dir / "alerts.log"),
         memory=MonitorFile(state_dir),
+        edge=HaproxyEdge(settings, state_dir, engine) if settings.edge else NoEdge(),
+        capacity=HostCapacity(engine, state_dir),
     )
