@@ -317,8 +317,12 @@ class Claims(Protocol):
 
 
 class Workers(Protocol):
-    """Starts the worker of an operation in a session of its own, handing over the claim's lock."""
+    """Starts the worker of an operation in a session of its own, handing over the claim's lock.
 
+    `expect` says that one may be wanted soon; it returns at once and never raises.
+    """
+
+    def expect(self) -> None: ...
     def start(self, operation_id: str, claim: Claim) -> int: ...
 
 

@@ -31,6 +31,7 @@ from aither_rings_mcp.adapters.plan_files import PlanFiles
 from aither_rings_mcp.adapters.probes import NetworkProber
 from aither_rings_mcp.adapters.release_files import ReleaseFiles
 from aither_rings_mcp.adapters.source_tree import SourceTree
+from aither_rings_mcp.adapters.spare_worker import SpareWorker
 from aither_rings_mcp.adapters.state_file import StateFile
 from aither_rings_mcp.adapters.workers import WorkerProcesses
 from aither_rings_mcp.config import load
@@ -95,9 +96,12 @@ def _healer(settings: Settings, engine: DockerEngine) -> Healer:
     return HealerContainer(engine, backbone.project, backbone.healer)
 
 
-def build_manager(given: Path | None = None, claim_fd: int | None = None) -> RingManager:
-    """A manager on the real world, for the rings.yaml given. Raises `config_invalid` with every fault."""
-    return RingManager(build_world(given, claim_fd))
+def build_manager(given: Path | None = None, claim_fd: int | None = None, *, spare: bool = False) -> RingManager:
+    """A manager on the real world, for the rings.yaml given. Raises `config_invalid` with every fault.
+
+    `spare`: for a door that lives long, which keeps a worker ready.
+    """
+    return RingManager(build_world(given, claim_fd, spare=spare))
 
 
 def build_drill() -> Drill:
@@ -105,7 +109,7 @@ def build_drill() -> Drill:
     return Drill(TemporarySite(DockerEngine(), installation), build_world, SystemClock())
 
 
-def build_world(given: Path | None = None, claim_fd: int | None = None) -> World:
+def build_world(given: Path | None = None, claim_fd: int | None = None, *, spare: bool = False) -> World:
     """The real world of the rings.yaml given.
 
     `claim_fd` is the lock that a worker inherited. Its Compose calls hold it too: after the worker was killed the
@@ -135,7 +139,7 @@ def build_world(given: Path | None = None, claim_fd: int | None = None) -> World
         evidence=EvidenceFiles(state_dir, settings.keep_evidence),
         plans=PlanFiles(state_dir, settings.limits.approval),
         claims=ClaimFiles(state_dir, clock),
-        workers=WorkerProcesses(path, operations),
+        workers=(SpareWorker if spare else WorkerProcesses)(path, operations),
         source=SourceTree(loaded.root, settings.source),
         gatekeeper=Gatekeeper(gates, clock, FileGateCache(state_dir / "gate-cache")),
         deaths=ContainerDeaths(),

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, TypeVar, cast
+from urllib.parse import urlencode
 
 import anyio
 import anyio.to_thread
 
-from aither_rings_mcp.domain.errors import DockerUnavailable, EngineFailure, ImageMissing, RingError
+from aither_rings_mcp.adapters.engine_socket import asked, engine_socket, refused, unavailable
+from aither_rings_mcp.domain.errors import ImageMissing, RingError
 from aither_rings_mcp.domain.health import ContainerView
 from aither_rings_mcp.ports import EngineFacts, Images, ImageView, NamedImage
 
@@ -41,6 +44,19 @@ class DockerEngine:
         a second each while a whole ring crash-loops.
         """
         labels = [f"{PROJECT_LABEL}={project}", f"{_ONE_OFF}=False"]
+        if socket := engine_socket():
+            found = await self._over_socket(socket, labels)
+        else:
+            found = await self._over_client(labels)
+        return tuple(sorted(found, key=lambda view: (view.service, view.name)))
+
+    async def _over_socket(self, socket: str, labels: Sequence[str]) -> Sequence[ContainerView]:
+        (listed,) = await asked(socket, [_listing(labels)], self._timeout)
+        raw = await asked(socket, [f"/containers/{one['Id']}/json" for one in listed], self._timeout)
+        # None was removed between the list and the look
+        return [container_view(one) for one in raw if one is not None]
+
+    async def _over_client(self, labels: Sequence[str]) -> Sequence[ContainerView]:
         listed = await self.call(lambda api: api.containers(all=True, filters={"label": labels}), abandon=True)
         found: list[ContainerView] = []
         failed: list[RingError] = []
@@ -56,7 +72,7 @@ class DockerEngine:
                 group.start_soon(look, one["Id"])
         if failed:
             raise failed[0]
-        return tuple(sorted(found, key=lambda view: (view.service, view.name)))
+        return found
 
     async def image(self, reference: str) -> ImageView | None:
         def look(api: Any) -> ImageView | None:
@@ -79,7 +95,10 @@ class DockerEngine:
         await self.call(put)
 
     async def images(self) -> Images:
-        listed = await self.call(lambda api: api.images(all=True))
+        if socket := engine_socket():
+            (listed,) = await asked(socket, ["/images/json?all=1"], self._timeout)
+        else:
+            listed = await self.call(lambda api: api.images(all=True))
         return Images(
             frozenset(image["Id"] for image in listed),
             tuple(
@@ -141,14 +160,9 @@ class DockerEngine:
         try:
             return work(self._api())
         except docker.errors.APIError as error:
-            raise EngineFailure(
-                f"the Docker engine refused: {error.explanation or error}", "Fix what it names, then ask again."
-            ) from error
+            raise refused(error.explanation or error) from error
         except (docker.errors.DockerException, requests.RequestException, OSError) as error:
-            raise DockerUnavailable(
-                f"the Docker engine does not answer ({type(error).__name__})",
-                "Start it (`systemctl start docker`, or dockerd), check DOCKER_HOST, then ask again.",
-            ) from error
+            raise unavailable(error) from error
 
     def _api(self) -> Any:
         """One client for all threads: it keeps a pool of connections."""
@@ -160,6 +174,10 @@ class DockerEngine:
                 version="auto", timeout=int(self._timeout), num_pools=8, **kwargs_from_env()
             )
         return self._client
+
+
+def _listing(labels: Sequence[str]) -> str:
+    return f"/containers/json?{urlencode({'all': 1, 'filters': json.dumps({'label': list(labels)})})}"
 
 
 def _looked_at(container: str, api: Any) -> tuple[ContainerView, ...]:

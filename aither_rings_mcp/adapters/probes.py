@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from typing import Any
+from contextlib import closing
 
 import anyio
 
+from aither_rings_mcp.adapters.http_wire import get
 from aither_rings_mcp.domain.health import ContainerView, ProbeResult
 
 
@@ -29,7 +31,6 @@ class NetworkProber:
 
     def __init__(self, limit_s: float) -> None:
         self._limit = limit_s
-        self._client: Any = None
 
     def address(self, container: ContainerView, port: int) -> tuple[str, int] | None:
         return reachable(container, port)
@@ -43,26 +44,15 @@ class NetworkProber:
         return result.model_copy(update={"latency_ms": round((time.perf_counter() - started) * 1000, 1)})
 
     async def _http(self, host: str, port: int, path: str) -> ProbeResult:
-        import httpx
-
-        if self._client is None:
-            # No proxies and no kept connections: each look is a new user.
-            self._client = httpx.AsyncClient(
-                timeout=self._limit, trust_env=False, limits=httpx.Limits(max_keepalive_connections=0)
-            )
         try:
             with anyio.fail_after(self._limit):
-                response = await self._client.get(f"http://{host}:{port}{path}")
-        except (httpx.TimeoutException, TimeoutError):
+                status = await _status(host, port, path)
+        except TimeoutError:
             return ProbeResult(ok=False, reason=f"no answer to {path} within {self._limit:g} s")
-        except httpx.HTTPError as error:
+        except OSError as error:
             return ProbeResult(ok=False, reason=f"{path}: {type(error).__name__}")
-        ok = response.status_code < 400
-        return ProbeResult(
-            ok=ok,
-            http_status=response.status_code,
-            reason=None if ok else f"{path} answered {response.status_code}",
-        )
+        ok = status < 400
+        return ProbeResult(ok=ok, http_status=status, reason=None if ok else f"{path} answered {status}")
 
     async def _tcp(self, host: str, port: int) -> ProbeResult:
         try:
@@ -74,3 +64,11 @@ class NetworkProber:
             return ProbeResult(ok=False, reason=f"port {port}: {type(error).__name__}")
         await stream.aclose()
         return ProbeResult(ok=True)
+
+
+async def _status(host: str, port: int, path: str) -> int:
+    """What is answered to a user who comes anew, without proxies; the whole answer has to come."""
+    name = f"[{host}]" if ":" in host else host
+    reader, writer = await asyncio.open_connection(host, port)
+    with closing(writer):
+        return (await get(reader, writer, f"{name}:{port}", path, close=True)).status

@@ -17,6 +17,9 @@ class WorkerProcesses:
         self._config_path = config_path
         self._operations = operations
 
+    def expect(self) -> None:
+        """Nothing: each worker is made when it is needed."""
+
     def start(self, operation_id: str, claim: Claim) -> int:
         argv = [
             sys.executable, "-m", "aither_rings_mcp.entrypoints.worker",

@@ -132,15 +132,20 @@ def refused(error: RingError) -> CallToolResult:
 
 
 class RingServer(MCPServer[Any]):
-    """An MCP server whose tool errors are ours: they name the next step, and leak nothing."""
+    """An MCP server whose tool errors are ours: they name the next step, and leak nothing.
 
-    def __init__(self, tools: list[Tool], **options: Any) -> None:
+    `in_use` is called with every tool call: not before, as a client waits for the server to start.
+    """
+
+    def __init__(self, tools: list[Tool], in_use: Callable[[], None], **options: Any) -> None:
         super().__init__(tools=tools, **options)
+        self._in_use = in_use
         self._published = {tool.name: tool.parameters for tool in tools}
 
     async def call_tool(
         self, name: str, arguments: dict[str, Any], context: Ctx | None = None
     ) -> CallToolResult | InputRequiredResult:
+        self._in_use()
         try:
             return await super().call_tool(name, arguments, context)
         except UnexpectedToolError as error:

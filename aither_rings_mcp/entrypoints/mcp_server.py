@@ -56,9 +56,11 @@ def build_server(
     from aither_rings_mcp.entrypoints.mcp_tools import Grant, Tools, ring_tools
 
     tools = Tools(manager, Grant(role=role, read_only=read_only, allow_force=allow_force), heartbeat_s)
+    looks_only = read_only or role == "viewer"
     with _without("rich"):
         return RingServer(
             ring_tools(tools, manager.settings),
+            in_use=_nothing if looks_only else manager.expect_work,
             name="aither-rings",
             title="Aither rings",
             version=__version__,
@@ -66,6 +68,10 @@ def build_server(
             log_level="WARNING",
             lifespan=_prints_to_stderr,
         )
+
+
+def _nothing() -> None:
+    pass
 
 
 @asynccontextmanager
@@ -101,7 +107,7 @@ def main(argv: Sequence[str] | None = None, build: Build | None = None) -> None:
 def _wired(config: Path | None) -> Rings:
     from aither_rings_mcp.wiring import build_manager
 
-    return build_manager(config)
+    return build_manager(config, spare=True)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -71,6 +71,10 @@ class RingManager:
     def settings(self) -> Settings:
         return self._world.settings
 
+    def expect_work(self) -> None:
+        """Whoever asks now may start an operation soon."""
+        self._world.workers.expect()
+
     # -- looking
 
     async def status(self, ring: str | None = None, detailed: bool = False) -> StatusAnswer:

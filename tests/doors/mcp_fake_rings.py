@@ -68,6 +68,9 @@ class FakeRings:
         self.overrides: list[Override | None] = []
         self.changes: list[tuple[str, str]] = []
 
+    def expect_work(self) -> None:
+        pass
+
     async def status(self, ring: str | None = None, detailed: bool = False) -> a.StatusAnswer:
         self._meet(ring)
         images = dict.fromkeys(SERVICES, "sha256:" + "0" * 64) if detailed else None

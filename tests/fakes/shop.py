@@ -118,6 +118,9 @@ class Hands:
     #: Left for the test to run.
     held: bool = False
 
+    def expect(self) -> None:
+        pass
+
     def start(self, operation_id: str, claim: Claim) -> int:
         self.queue.append((operation_id, os.dup(claim.fd)))
         return os.getpid()
