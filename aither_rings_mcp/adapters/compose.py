@@ -54,8 +54,12 @@ def up_argv(base: Sequence[str]) -> list[str]:
     return [*base, "up", "--detach", "--no-build", "--remove-orphans"]
 
 
-def stop_argv(project: str) -> list[str]:
-    return ["docker", "compose", "--project-name", project, "stop"]
+def up_some_argv(base: Sequence[str], services: Sequence[str]) -> list[str]:
+    return [*base, "up", "--detach", "--no-build", "--no-deps", *services]
+
+
+def stop_argv(project: str, services: Sequence[str] = ()) -> list[str]:
+    return ["docker", "compose", "--project-name", project, "stop", *services]
 
 
 def down_argv(project: str, volumes: bool) -> list[str]:
@@ -107,18 +111,19 @@ class DockerCompose:
             build_argv(self._ring(ring)), self._root, self._settings.limits.build, f"the build of {ring}", on_line
         )
 
-    async def up(self, project: str, file: Path, on_line: OnLine) -> None:
+    async def up(self, project: str, file: Path, on_line: OnLine, *, services: Sequence[str] = ()) -> None:
         """May be repeated, also after one that was cut off."""
         if any(is_interim(container.name, project) for container in await self._engine.containers(project)):
             on_line(f"{project} was left half-way between two releases: down first")
             await self.down(project, on_line)
-        await self._perform(
-            up_argv(run_argv(project, file)), _NOWHERE, self._settings.limits.up, f"starting {project}", on_line
-        )
+        base = run_argv(project, file)
+        argv = up_some_argv(base, services) if services else up_argv(base)
+        await self._perform(argv, _NOWHERE, self._settings.limits.up, f"starting {project}", on_line)
 
-    async def stop(self, project: str, on_line: OnLine) -> None:
+    async def stop(self, project: str, on_line: OnLine, *, services: Sequence[str] = ()) -> None:
         """The containers stay, with their logs and how they ended."""
-        await self._perform(stop_argv(project), _NOWHERE, self._settings.limits.down, f"stopping {project}", on_line)
+        argv = stop_argv(project, services)
+        await self._perform(argv, _NOWHERE, self._settings.limits.down, f"stopping {project}", on_line)
 
     async def down(self, project: str, on_line: OnLine, *, volumes: bool = False) -> None:
         """Ends well once no container is left. A network may stay: somebody's container is on it, or the engine

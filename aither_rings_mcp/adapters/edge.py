@@ -86,13 +86,11 @@ class HaproxyEdge:
 
         return tuple(service for service in of_ring.fronts if not reached(service))
 
-    async def traffic(self, ring: str) -> Mapping[Slot, Traffic]:
+    async def traffic(self, ring: str, service: str | None = None) -> Mapping[Slot, Traffic]:
         counted = await run_sync(self._socket.ask, "show stat")
         of_ring = self._settings.rings[ring]
-        return {
-            slot: traffic_of(counted, [backend(ring, slot, service) for service in of_ring.fronts])
-            for slot in slots(of_ring)
-        }
+        fronts = [one for one in of_ring.fronts if service in (None, one)]
+        return {slot: traffic_of(counted, [backend(ring, slot, one) for one in fronts]) for slot in slots(of_ring)}
 
     # -- what it does now
 
@@ -206,7 +204,7 @@ class NoEdge:
     async def unreached(self, ring: str, slot: Slot) -> tuple[str, ...]:
         return ()
 
-    async def traffic(self, ring: str) -> Mapping[Slot, Traffic]:
+    async def traffic(self, ring: str, service: str | None = None) -> Mapping[Slot, Traffic]:
         return {}
 
 

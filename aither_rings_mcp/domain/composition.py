@@ -6,12 +6,13 @@ The shape is Compose's own (`docker compose config --format json`), so it stays 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from graphlib import TopologicalSorter
 from typing import Any, cast
 
 from aither_rings_mcp.domain.errors import ConfigInvalid
 from aither_rings_mcp.domain.model import Release, SchemaChange
 from aither_rings_mcp.domain.naming import digest
-from aither_rings_mcp.domain.settings import Ring
+from aither_rings_mcp.domain.settings import Ring, Strategy
 from aither_rings_mcp.domain.slots import Slot
 
 Config = dict[str, Any]
@@ -122,15 +123,23 @@ def preview_of(
     return moved
 
 
+def start_order(config: Mapping[str, Any]) -> tuple[str, ...]:
+    """The services, each after those it depends on; by name where nothing else decides."""
+    needs = {name: {*cast("Mapping[str, object]", service.get("depends_on") or {})} for name, service in
+             sorted(services(config).items())}  # fmt: skip
+    return tuple(TopologicalSorter({name: sorted(of & {*needs}) for name, of in needs.items()}).static_order())
+
+
 def in_slot(config: Mapping[str, Any], ring: Ring, slot: Slot) -> Config:
     """The config as it runs in one slot of a ring behind the edge: the edge has its front ports, and finds each
-    container by the name that Compose gives it. Green has networks of its own; volumes stay the ring's.
+    container by the name that Compose gives it. Green has networks of its own, unless services go over one by one and
+    have to reach each other all the time; volumes stay the ring's.
     """
-    moved = (
-        _apart(config, ring.green.project, ring.shared_network, ring.green.shared_network)
-        if (slot is Slot.GREEN and ring.green)
-        else essence(config)
-    )
+    moved = essence(config)
+    if slot is Slot.GREEN and ring.green and ring.strategy is Strategy.ROLLING:
+        moved = _as_guest(config)
+    elif slot is Slot.GREEN and ring.green:
+        moved = _apart(config, ring.green.project, ring.shared_network, ring.green.shared_network)
     for name, service in services(moved).items():
         if name in ring.fronts:
             service.pop("ports", None)
@@ -149,6 +158,16 @@ def _apart(config: Mapping[str, Any], project: str, shared: str | None, own_shar
             moved["networks"] = {**moved["networks"], key: {**network, "name": own_shared}}
         elif not network.get("external"):
             moved["networks"] = {**moved["networks"], key: {**network, "name": f"{project}-{key}"}}
+    return moved
+
+
+def _as_guest(config: Mapping[str, Any]) -> Config:
+    """The config on the networks of another project, which has them already."""
+    moved = essence(config)
+    networks = cast("dict[str, Config | None]", moved.get("networks") or {})
+    moved["networks"] = {
+        key: {"name": network["name"], "external": True} if network else network for key, network in networks.items()
+    }
     return moved
 
 

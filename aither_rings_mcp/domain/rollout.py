@@ -40,6 +40,8 @@ class Phase(StrEnum):
     PROVING = "proving"
     #: It gets a growing share of the requests.
     CANARY = "canary"
+    #: Service after service goes over.
+    ROLLING = "rolling"
     SWITCHING = "switching"
     VERIFYING = "verifying"
     RECORDING = "recording"
@@ -72,6 +74,7 @@ class Signal(StrEnum):
     #: The release comes to the other slot first.
     STAGE = "stage"
     SHARE = "share"
+    ROLL = "roll"
     RETIRE = "retire"
     OK = "ok"
     #: The edge sends everybody to a slot that proved itself before.
@@ -118,6 +121,10 @@ TRANSITIONS: Mapping[tuple[Phase, Signal], Phase] = {
     (Phase.PROVING, Signal.OK): Phase.SWITCHING,
     (Phase.PROVING, Signal.SHARE): Phase.CANARY,
     (Phase.PROVING, Signal.UNHEALTHY): Phase.RESTORING,
+    (Phase.PREPARING, Signal.ROLL): Phase.ROLLING,
+    (Phase.ROLLING, Signal.OK): Phase.SWITCHING,
+    (Phase.ROLLING, Signal.UNHEALTHY): Phase.RESTORING,
+    (Phase.ROLLING, Signal.REFUSED): Phase.FAILED,
     (Phase.CANARY, Signal.OK): Phase.SWITCHING,
     (Phase.CANARY, Signal.UNHEALTHY): Phase.RESTORING,
     (Phase.SWITCHING, Signal.ROUTED): Phase.RECORDING,
@@ -144,8 +151,8 @@ TRANSITIONS: Mapping[tuple[Phase, Signal], Phase] = {
 #: How far along a phase is, in percent, for people watching.
 PERCENT: Mapping[Phase, int] = {
     Phase.ACCEPTED: 0, Phase.BUILDING: 10, Phase.GATING: 10, Phase.PREPARING: 40, Phase.STARTING: 45,
-    Phase.PROVING: 55, Phase.CANARY: 65, Phase.SWITCHING: 70, Phase.VERIFYING: 75, Phase.RETIRING: 80,
-    Phase.RECORDING: 95, Phase.RESTORING: 60, Phase.RESTORE_VERIFYING: 80, Phase.RESTORE_RECORDING: 95,
+    Phase.PROVING: 55, Phase.CANARY: 65, Phase.ROLLING: 60, Phase.SWITCHING: 70, Phase.VERIFYING: 75,
+    Phase.RETIRING: 80, Phase.RECORDING: 95, Phase.RESTORING: 60, Phase.RESTORE_VERIFYING: 80, Phase.RESTORE_RECORDING: 95,
 }  # fmt: skip
 
 
@@ -250,7 +257,7 @@ class Operation(Value):
     @property
     def slotted(self) -> bool:
         """Whether the release goes by way of the ring's other slot."""
-        return self.strategy is Strategy.BLUE_GREEN and self.slot is not None
+        return self.slot is not None
 
     def failed(self, error: RingError) -> Operation:
         """The operation with why it did not do what was asked."""

@@ -209,4 +209,6 @@ class Preparation:
 
 
 def _on(op: Operation) -> Signal:
-    return Signal.STAGE if op.slotted else Signal.OK
+    if not op.slotted:
+        return Signal.OK
+    return Signal.ROLL if op.strategy is Strategy.ROLLING else Signal.STAGE

@@ -16,11 +16,13 @@ from aither_rings_mcp.domain.slots import Route, Slot, Traffic
 from aither_rings_mcp.domain.traffic import Meter, Verdict, since
 from aither_rings_mcp.domain.verdict import blocking
 from aither_rings_mcp.manager import hooks, observer
+from aither_rings_mcp.manager.drain import Drain
 from aither_rings_mcp.manager.evidence import Collector
 from aither_rings_mcp.manager.gating import examine_in
 from aither_rings_mcp.manager.marks import Marks
 from aither_rings_mcp.manager.planning import run_file
 from aither_rings_mcp.manager.preparation import Moved
+from aither_rings_mcp.manager.rolling import Rolling
 from aither_rings_mcp.manager.trial import verified
 from aither_rings_mcp.manager.world import World
 from aither_rings_mcp.ports import OnLine
@@ -37,6 +39,8 @@ class SlotSteps:
         self._say = on_line
         self._marks = Marks(world, on_line)
         self._evidence = Collector(world, on_line)
+        self._edge = Drain(world, on_line)
+        self._rolling = Rolling(world, on_line)
         #: The releases that this worker brought up, and saw prove itself, on an engine that has been there since.
         self._up: str | None = None
         self._proved: str | None = None
@@ -87,7 +91,7 @@ class SlotSteps:
             raise
         except RingError as error:
             return await self._came_to_nothing(op, Signal.ERROR, error)
-        return Signal.OK, op.model_copy(update={"baseline": (await self._traffic(ring)).get(slot.other)})
+        return Signal.OK, op.model_copy(update={"baseline": (await self._edge.traffic(ring)).get(slot.other)})
 
     async def prove(self, op: Operation) -> Moved:
         """Whether the release proves itself where its users will meet it, before they do."""
@@ -102,7 +106,7 @@ class SlotSteps:
         except EngineFailure as error:
             return await self._came_to_nothing(op, Signal.UNHEALTHY, error)
         seen = await verified(world, project, release, self._say, fresh=not came_back)
-        if seen.reason is None and (why := await self._unreached(op)):
+        if seen.reason is None and (why := await self._edge.unreached(ring, _slot(op))):
             seen = seen.model_copy(update={"reason": why})
         if seen.reason is None and not came_back:
             op, why = await self._smoke_tested(op, project)
@@ -133,12 +137,12 @@ class SlotSteps:
         """What is wrong with the answers of the new slot within so many seconds; None when nothing is."""
         world, ring, slot, rule = self._world, op.request.ring, _slot(op), self._world.settings.rollback.traffic
         clock = world.clock
-        start = await self._traffic(ring)
+        start = await self._edge.traffic(ring)
         began = clock.monotonic()
         meter = Meter.started(began, start.get(slot, Traffic()))
         while (now := clock.monotonic()) < began + hold:
             await clock.sleep(min(rule.poll, began + hold - now))
-            counted = await self._traffic(ring)
+            counted = await self._edge.traffic(ring)
             if not counted:
                 continue
             meter = meter.seen(clock.monotonic(), counted[slot], rule)
@@ -153,13 +157,16 @@ class SlotSteps:
         bad = sorted(service.name for service in health if not service.healthy)
         return f"not healthy: {', '.join(bad)}" if bad else None
 
+    async def roll(self, op: Operation) -> Moved:
+        return await self._rolling.roll(op, _release(op), _slot(op))
+
     async def switch(self, op: Operation) -> Moved:
         """Everybody gets the new slot, in one step of the edge."""
         ring, slot = op.request.ring, _slot(op)
         if failure := await self._no_longer(op):
             return Signal.ERROR, op.failed(failure)
         if op.request.kind is not Kind.ROLLBACK:
-            now = await self._traffic(ring)
+            now = await self._edge.traffic(ring)
             before = since(op.baseline or Traffic(), now.get(slot.other, Traffic()))
             op = op.model_copy(update={"baseline": before, "before_users": now.get(slot)})
         await self._world.edge.route(ring, Route(slot=slot))
@@ -190,6 +197,8 @@ class SlotSteps:
         world, ring, slot = self._world, op.request.ring, _slot(op)
         record = self._record(op)
         project = world.project(ring, slot)
+        if op.strategy is Strategy.ROLLING:
+            return await self._rolled_back(op, record)
         if record.running:
             await self._serving(ring, record)
             await world.edge.route(ring, Route(slot=slot.other))
@@ -199,7 +208,7 @@ class SlotSteps:
         await self._evidence.collect(op, _release(op).id, op.previous, project=project)
         await hooks.run_or_say(world, op, "pre_rollback", self._say, to=op.previous)
         try:
-            await self._drained(ring, slot)
+            await self._edge.wait(ring, slot)
             await (world.compose.stop if record.running else world.compose.down)(project, self._say)
         except DockerUnavailable:
             raise
@@ -207,13 +216,29 @@ class SlotSteps:
             self._say(f"{project} is not stopped yet: {error.message}")
         return (Signal.UNTOUCHED if record.running else Signal.DOWN), op
 
+    async def _rolled_back(self, op: Operation, record: RingRecord) -> Moved:
+        """What has moved already returns, service by service."""
+        good = self._world.releases.load(str(record.release)) if record.running else None
+        op = op.model_copy(update={"previous": good.id if good else None})
+        project = self._world.project(op.request.ring, _slot(op))
+        op = await self._marks.forensics(op, op.previous, project)
+        await self._evidence.collect(op, _release(op).id, op.previous, project=project)
+        await hooks.run_or_say(self._world, op, "pre_rollback", self._say, to=op.previous)
+        try:
+            await self._rolling.back(op, record.slot, good)
+        except DockerUnavailable:
+            raise
+        except RingError as error:
+            return Signal.ERROR, op.failed(error)
+        return (Signal.UNTOUCHED if good else Signal.DOWN), op
+
     async def retire(self, op: Operation) -> Moved:
         """Stops what waited in the other slot, once its last requests are through. Its containers stay: a way back
         that takes as long as starting them.
         """
         ring = op.request.ring
         other = self._record(op).slot.other
-        await self._drained(ring, other)
+        await self._edge.wait(ring, other)
         await self._world.compose.stop(self._world.project(ring, other), self._say)
         return Signal.OK, op
 
@@ -259,37 +284,6 @@ class SlotSteps:
             return signal, op if op.verification.get("reason") else op.failed(error)
         await self._world.compose.stop(self._world.project(op.request.ring, _slot(op)), self._say)
         return Signal.REFUSED, op.failed(error)
-
-    async def _drained(self, ring: str, slot: Slot) -> None:
-        """Waits until the edge has no request or connection open to a slot, up to the limit."""
-        clock, edge = self._world.clock, self._world.settings.edge
-        limit = edge.drain if edge else 0
-        began, said = clock.monotonic(), False
-        while (still := (await self._traffic(ring)).get(slot, Traffic()).open) and clock.monotonic() < began + limit:
-            if not said:
-                self._say(f"{still} requests or connections to {slot} are open: they have {limit:g} s")
-                said = True
-            await clock.sleep(self._world.settings.limits.poll)
-        if still:
-            self._say(f"{still} connections to {slot} are cut")
-
-    async def _traffic(self, ring: str) -> dict[Slot, Traffic]:
-        """What the edge counted; nothing while it does not answer: traffic is measured, it must not be in the way."""
-        try:
-            return dict(await self._world.edge.traffic(ring))
-        except EngineFailure as error:
-            self._say(f"the edge's counters are out of reach: {error.message}")
-            return {}
-
-    async def _unreached(self, op: Operation) -> str | None:
-        """Which front services the edge does not reach in the new slot, once it had the time to find them."""
-        world, clock = self._world, self._world.clock
-        until = clock.monotonic() + world.settings.limits.healthy
-        while lost := await world.edge.unreached(op.request.ring, _slot(op)):
-            if clock.monotonic() >= until:
-                return f"the edge does not reach {', '.join(lost)}"
-            await clock.sleep(world.settings.limits.poll)
-        return None
 
     async def _smoke_tested(self, op: Operation, project: str) -> tuple[Operation, str | None]:
         """The smoke tests of the path, asked of the very containers that users will meet."""

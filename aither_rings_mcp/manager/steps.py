@@ -57,6 +57,7 @@ class Steps:
             Phase.STARTING: slots.start,
             Phase.PROVING: slots.prove,
             Phase.CANARY: slots.canary,
+            Phase.ROLLING: slots.roll,
             Phase.SWITCHING: self._switching,
             Phase.VERIFYING: self._verifying,
             Phase.RECORDING: self._recording,

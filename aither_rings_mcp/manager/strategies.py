@@ -51,7 +51,8 @@ async def choose(world: World, release: Release, config: ComposeConfig) -> Choic
     if asked is Strategy.BLUE_GREEN and record.running and (short := await _memory_short(world, release.ring)):
         reasons.append(short)
     if not reasons:
-        return Choice(asked)
+        # with nothing to go over from, all of it comes up at once
+        return Choice(asked if record.running else Strategy.BLUE_GREEN)
     return Choice(Strategy.RECREATE, tuple(f"recreate instead of {asked}: {reason}" for reason in reasons))
 
 

@@ -18,14 +18,18 @@ from aither_rings_mcp.manager.world import World
 from aither_rings_mcp.ports import Death, OnLine
 
 
-async def verify(world: World, project: str, release: Release, on_line: OnLine, *, fresh: bool = True) -> Verification:
+async def verify(
+    world: World, project: str, release: Release, on_line: OnLine, *, fresh: bool = True, only: str | None = None
+) -> Verification:
     """Whether `release` proves itself: the right images, and every service healthy for a whole window by the deadline.
 
     What counts is what is observed: a start that reported success proves nothing. What crash-loops does not get the
     whole deadline, nor does a critical service that is dead for `rollback.dead_for`. `fresh`: the containers were made
-    for this, so that every restart of theirs counts.
+    for this, so that every restart of theirs counts. `only`: of one of its services.
     """
-    trial = _Trial(world, project, release, on_line, fresh)
+    if only:
+        release = release.model_copy(update={"images": {only: release.images[only]}})
+    trial = _Trial(world, project, release, on_line, fresh, only)
     failed: RingError | None = None
     async with anyio.create_task_group() as group:
         group.start_soon(trial.listen)
@@ -41,13 +45,13 @@ async def verify(world: World, project: str, release: Release, on_line: OnLine, 
 
 
 async def verified(
-    world: World, project: str, release: Release, on_line: OnLine, *, fresh: bool = True
+    world: World, project: str, release: Release, on_line: OnLine, *, fresh: bool = True, only: str | None = None
 ) -> Verification:
     """The same. Raises where the release does not prove itself, but the backbone is not well either: then nobody can
     tell, and once that is well services need their whole time.
     """
     before = await backbone.unwell(world)
-    seen = await verify(world, project, release, on_line, fresh=fresh)
+    seen = await verify(world, project, release, on_line, fresh=fresh, only=only)
     if seen.reason and (why := before or await backbone.unwell(world)):
         raise EngineFailure(
             f"nobody can tell whether {release.ring} is well: {why}",
@@ -57,11 +61,14 @@ async def verified(
 
 
 class _Trial:
-    def __init__(self, world: World, project: str, release: Release, on_line: OnLine, fresh: bool) -> None:
+    def __init__(
+        self, world: World, project: str, release: Release, on_line: OnLine, fresh: bool, only: str | None
+    ) -> None:
         limits = world.settings.limits
         self._world = world
         self._project = project
         self._release = release
+        self._only = only
         self._say = on_line
         self._services = world.services_of(release)
         self._window = Window(
@@ -99,6 +106,8 @@ class _Trial:
         """One look; True when the verdict is in."""
         limits = self._world.settings.limits
         containers = await self._world.engine.containers(self._project)
+        if self._only:
+            containers = tuple(one for one in containers if one.service == self._only)
         wrong = observer.mismatched(containers, self._release)
         health = await observer.judge(self._world, containers, self._services)
         self._window = self._window.seen(health)

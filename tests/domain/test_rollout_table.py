@@ -23,10 +23,11 @@ ALLOWED = """
 accepted: build>building gate>gating prepare>preparing switch>switching retire>retiring cancel>cancelled error>failed
 building: ok>preparing error>failed cancel>cancelled
 gating: ok>preparing refused>blocked error>failed cancel>cancelled
-preparing: ok>switching stage>starting tagged>recording error>failed cancel>cancelled
+preparing: ok>switching stage>starting roll>rolling tagged>recording error>failed cancel>cancelled
 starting: ok>proving error>restoring refused>failed
 proving: ok>switching share>canary unhealthy>restoring refused>failed
 canary: ok>switching unhealthy>restoring
+rolling: ok>switching unhealthy>restoring refused>failed
 switching: ok>verifying routed>recording down>recording error>restoring kept>recording
 verifying: ok>recording kept>recording unhealthy>restoring
 retiring: ok>recording
@@ -42,7 +43,7 @@ EXPECTED = {
 }
 #: A slot comes up beside the one that serves: nothing that users meet is touched.
 BESIDE = {Phase.STARTING, Phase.PROVING}
-FORWARD = BEFORE_EFFECT | BESIDE | {Phase.CANARY, Phase.SWITCHING, Phase.VERIFYING, Phase.RECORDING, Phase.RETIRING}
+FORWARD = BEFORE_EFFECT | BESIDE | {Phase.CANARY, Phase.ROLLING, Phase.SWITCHING, Phase.VERIFYING, Phase.RECORDING, Phase.RETIRING}
 
 
 def reachable(start: Phase) -> set[Phase]:
@@ -116,7 +117,7 @@ def test_whatever_fails_while_restoring_is_stuck_and_not_tried_again() -> None:
 def test_an_ending_that_says_nothing_happened_comes_before_any_effect_on_what_serves() -> None:
     for nothing_happened in (Phase.BLOCKED, Phase.CANCELLED):
         assert into(nothing_happened) <= BEFORE_EFFECT
-    assert into(Phase.FAILED) <= BEFORE_EFFECT | BESIDE
+    assert into(Phase.FAILED) <= BEFORE_EFFECT | BESIDE | {Phase.ROLLING}
 
 
 def test_once_the_switch_began_it_cannot_be_cancelled_or_given_up() -> None:

@@ -8,7 +8,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from aither_rings_mcp.domain.composition import LABEL_PIN, LABEL_RELEASE, host_ports, services
+from aither_rings_mcp.domain.composition import LABEL_PIN, LABEL_RELEASE, host_ports
+from aither_rings_mcp.domain.composition import services as config_services
 from aither_rings_mcp.domain.errors import EngineFailure, ImageMissing
 from aither_rings_mcp.domain.health import ContainerView, ProbeResult
 from aither_rings_mcp.domain.settings import Settings
@@ -146,12 +147,12 @@ class FakeCompose:
             on_line(f"building {name}")
             self._machine.build(name, f"{self._settings.app}-{name}:{ring}-latest")
 
-    async def up(self, project: str, file: Path, on_line: OnLine) -> None:
-        machine, wanted = self._machine, services(json.loads(file.read_bytes()))
+    async def up(self, project: str, file: Path, on_line: OnLine, *, services: Sequence[str] = ()) -> None:
+        machine, wanted = self._machine, config_services(json.loads(file.read_bytes()))
         have = {container.service: container for container in machine.of(project)}
         for name in sorted({*have} - {*wanted}):
             machine.remove(have[name])
-        for name, service in sorted(wanted.items()):
+        for name, service in sorted((n, s) for n, s in wanted.items() if not services or n in services):
             on_line(f"{name} starting")
             container, spec = have.get(name), spec_of(service)
             if container and container.spec != spec:
@@ -161,8 +162,10 @@ class FakeCompose:
             if container.status in {"created", "exited"}:
                 machine.start(container)
 
-    async def stop(self, project: str, on_line: OnLine) -> None:
+    async def stop(self, project: str, on_line: OnLine, *, services: Sequence[str] = ()) -> None:
         for container in self._machine.of(project):
+            if services and container.service not in services:
+                continue
             if container.status in {"running", "restarting"}:
                 self._machine.stop(container)
 
@@ -266,7 +269,7 @@ class FakeEdge:
         running = {c.service for c in self._machine.of(self._project(ring, slot)) if c.status == "running"}
         return tuple(sorted({*self._settings.rings[ring].fronts} - running))
 
-    async def traffic(self, ring: str) -> Mapping[Slot, Traffic]:
+    async def traffic(self, ring: str, service: str | None = None) -> Mapping[Slot, Traffic]:
         self._answer()
         machine = self._machine
         for project in machine.routed.get(ring, ()):
