@@ -1,0 +1,39 @@
+"""What the users of an 11-service ring get while it changes over."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from benchmarks import stories
+from benchmarks.bench import Bench
+from benchmarks.stories import CLIENTS, Story
+
+
+def good(bench: Bench) -> dict[str, Any]:
+    return _row(bench, stories.GOOD)
+
+
+def never_healthy(bench: Bench) -> dict[str, Any]:
+    return _row(bench, stories.NEVER_HEALTHY)
+
+
+def fails_later(bench: Bench) -> dict[str, Any]:
+    return _row(bench, stories.FAILS_LATER)
+
+
+def errors(bench: Bench) -> dict[str, Any]:
+    return _row(bench, stories.ERRORS)
+
+
+def rollback(bench: Bench) -> dict[str, Any]:
+    return _row(bench, stories.ROLLBACK)
+
+
+def _row(bench: Bench, story: Story) -> dict[str, Any]:
+    """Contender after contender, and again: each is alone with the load, dev and the backbone."""
+    runs: dict[str, list[dict[str, Any]]] = {one.name: [] for one in bench.contenders}
+    for turn in range(bench.repetitions):
+        for contender in bench.contenders:
+            bench.say(f"{story.name}, {turn + 1} of {bench.repetitions}: {contender.name}")
+            runs[contender.name].append(stories.told(story, contender, bench.recordings))
+    return {"kind": "traffic", "title": story.title, "bad": story.bad, "clients": CLIENTS, "runs": runs}
