@@ -25,7 +25,7 @@ PATIENCE_S = 5.0
 #: would take the processor from what is measured.
 PAUSE_S = 0.01
 
-Row = tuple[int, float, float, str, str]
+Row = tuple[int, float, float, str, str, str]
 
 
 class Client:
@@ -43,7 +43,7 @@ class Client:
                 return
             began = time.monotonic()
             status, release = self.ask(url.netloc, url.path or "/")
-            self.rows.append((self.number, began, time.monotonic(), status, release))
+            self.rows.append((self.number, began, time.monotonic(), status, release, url.netloc))
             if status != "200":
                 time.sleep(PAUSE_S)
 
@@ -78,7 +78,7 @@ def main(arguments: Sequence[str]) -> None:
         thread.join()
     with gzip.open(file, "wt", newline="", compresslevel=1) as out:
         written = csv.writer(out)
-        written.writerow(("client", "start", "end", "status", "release"))
+        written.writerow(("client", "start", "end", "status", "release", "front"))
         rows = itertools.chain.from_iterable(user.rows for user in users)
         written.writerows(sorted(rows, key=lambda row: row[2]))
 

@@ -15,12 +15,13 @@ BUCKET_S = 0.1
 
 @dataclass(frozen=True)
 class Answer:
-    """One request: when it was asked and done (monotonic seconds), its status or error, and who answered."""
+    """One request: when it was asked and done (monotonic seconds), its status or error, who answered, and where."""
 
     start: float
     end: float
     status: str
     release: str = ""
+    front: str = ""
 
     @property
     def failed(self) -> bool:
@@ -31,6 +32,7 @@ class Answer:
 class Summary:
     """What a recording comes to; times in seconds.
 
+    `longest_gap_s` is without a good answer at one of the fronts, also where the others answered meanwhile.
     A *bad* answer failed or came from the bad release. `bad_for_s` is from the first bad answer to the first good one
     after the last bad one; None: there was no bad answer, or (`restored` is False) the last ones still were bad.
     """
@@ -55,7 +57,10 @@ class Summary:
 def load(file: Path) -> list[Answer]:
     """The answers of a recording, in the order they came."""
     with gzip.open(file, "rt", newline="") as rows:
-        return [Answer(float(r["start"]), float(r["end"]), r["status"], r["release"]) for r in csv.DictReader(rows)]
+        return [
+            Answer(float(row["start"]), float(row["end"]), row["status"], row["release"], row["front"])
+            for row in csv.DictReader(rows)
+        ]
 
 
 def summarize(answers: Sequence[Answer], bad_release: str | None = None) -> Summary:
@@ -64,7 +69,6 @@ def summarize(answers: Sequence[Answer], bad_release: str | None = None) -> Summ
     bad = [answer.failed or (bad_release is not None and answer.release == bad_release) for answer in ordered]
     failed = sum(answer.failed for answer in ordered)
     good_ends = [answer.end for answer, is_bad in zip(ordered, bad, strict=True) if not is_bad]
-    edges = [min((a.start for a in ordered), default=0.0), *good_ends, ordered[-1].end if ordered else 0.0]
     first = next((answer.end for answer, is_bad in zip(ordered, bad, strict=True) if is_bad), None)
     again = None
     if first is not None:
@@ -74,10 +78,22 @@ def summarize(answers: Sequence[Answer], bad_release: str | None = None) -> Summ
         requests=len(ordered),
         failed=failed,
         by_bad_release=sum(bad) - failed,
-        longest_gap_s=max((later - before for before, later in itertools.pairwise(edges)), default=0.0),
+        longest_gap_s=_longest_gap(ordered, bad),
         bad_for_s=again - first if first is not None and again is not None else None,
         restored=first is None or again is not None,
     )
+
+
+def _longest_gap(ordered: Sequence[Answer], bad: Sequence[bool]) -> float:
+    """Longest time without a good answer at any one front, from the first request to the last answer of all."""
+    if not ordered:
+        return 0.0
+    began, ended = min(answer.start for answer in ordered), ordered[-1].end
+    good: dict[str, list[float]] = {answer.front: [began] for answer in ordered}
+    for answer, is_bad in zip(ordered, bad, strict=True):
+        if not is_bad:
+            good[answer.front].append(answer.end)
+    return max(after - before for ends in good.values() for before, after in itertools.pairwise([*ends, ended]))
 
 
 def last_answer_of(answers: Sequence[Answer], release: str) -> float | None:

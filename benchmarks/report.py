@@ -24,7 +24,7 @@ HOW = """
   turns, so that what slows the machine for a while slows all of them.
 * **The load**: 4 clients in a process of their own, at full speed, on 127.0.0.1, over kept-alive connections, each
   asking the ring's three front ports in turn. Nothing is tried twice. After a failure a client waits 10 ms, so the
-  *number* of failed requests says less than the *longest gap* without a good answer.
+  *number* of failed requests says less than the *longest gap* without a good answer at one of the ports.
 * **aither-rings** is `ring-ctl promote staging prod` with the smoke tests and the monitor of `rings.yaml`; its command
   includes the gates. In brackets: another strategy than the configured one.
 * **docker compose up -d** replaces the containers in place by ones with new tags. Nobody looks after it.

@@ -5,6 +5,10 @@ from __future__ import annotations
 from typing import Protocol
 
 
+class NotBegun(Exception):
+    """A promotion was refused before anything changed: no story to tell. The machine may have been too busy."""
+
+
 class Contender(Protocol):
     """One way to bring releases to prod. `name` is for the table, `attended` says whether it looks after them.
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from worlds import RING_CTL
 
+from benchmarks.contenders.contender import NotBegun
 from benchmarks.worlds import BenchWorld
 
 #: Longest time of a rollout, settling included, in seconds.
@@ -47,6 +48,8 @@ class Ours:
 
     def promote(self) -> str:
         said = self._world.ctl("promote", "staging", "prod", limit=_LIMIT)
+        if said.outcome == "blocked":
+            raise NotBegun(said.answer["summary"])
         assert said.code in {0, _BAD_RELEASE}, said
         if self._world.staged != "ok":
             self._bad = said.answer["release"]

@@ -30,6 +30,13 @@ def test_the_longest_gap_is_between_good_answers_however_many_failed_in_it() -> 
     assert told.bad_for_s == pytest.approx(3.4 - 1.1)
 
 
+def test_a_front_that_is_gone_is_a_gap_though_the_others_answer() -> None:
+    veil = [Answer(at / 10 - 0.01, at / 10, "200", "old", "veil") for at in range(1, 31)]
+    node = [Answer(at - 0.01, at, status, "", "node") for at, status in ((0.1, "200"), (1.0, "503"), (2.6, "200"))]
+    told = summarize([*veil, *node])
+    assert (told.failed, told.longest_gap_s) == (1, pytest.approx(2.5))
+
+
 def test_an_outage_to_the_end_is_a_gap_and_is_not_restored() -> None:
     told = summarize(answers(*STEADY, (2.0, "500", ""), (4.0, "500", "")))
     assert told.longest_gap_s == pytest.approx(3.0)
