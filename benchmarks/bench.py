@@ -9,9 +9,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Self
 
+from benchmarks.contenders import swarm
 from benchmarks.contenders.by_hand import BehindProxy, DownUp, InPlace
 from benchmarks.contenders.contender import Contender
-from benchmarks.contenders.ours import Ours
+from benchmarks.contenders.ours import Ours, OursSettled
+from benchmarks.contenders.swarm import Swarm
 from benchmarks.worlds import BenchWorld, bench_world
 
 
@@ -39,6 +41,12 @@ class Bench:
         return self._ends.enter_context(bench_world())
 
     @cached_property
+    def going_back(self) -> list[Contender]:
+        """The contenders once more, with a release of ours that has settled: what it replaced has to start first."""
+        settled = OursSettled(self.world)
+        return [*self.contenders, *([settled] if self._wanted(settled) else [])]
+
+    @cached_property
     def contenders(self) -> list[Contender]:
         """Stopped, all of them; dev and the backbone run beside whichever of them serves."""
         all_of_them: list[Contender] = [
@@ -48,8 +56,15 @@ class Bench:
             DownUp(self.world),
             BehindProxy(self.world),
         ]
+        if swarm.possible():
+            all_of_them.append(Swarm(self.world, self._ends))
+        else:
+            self.say("without Docker Swarm: it needs root, and an engine of its own")
         self.world.arrange("down", "prod")
-        return [one for one in all_of_them if not self.only or any(word in one.name for word in self.only)]
+        return [one for one in all_of_them if self._wanted(one)]
+
+    def _wanted(self, contender: Contender) -> bool:
+        return not self.only or any(word in contender.name for word in self.only)
 
     def say(self, line: str) -> None:
         print(f"bench: {line}", file=sys.stderr, flush=True)

@@ -101,6 +101,12 @@ def last_answer_of(answers: Sequence[Answer], release: str) -> float | None:
     return max((answer.end for answer in answers if answer.release == release), default=None)
 
 
+def first_bad_minute(answers: Sequence[Answer]) -> list[Answer]:
+    """The answers of the minute that begins with the first failed one; none where none failed."""
+    first = min((answer.end for answer in answers if answer.failed), default=None)
+    return [] if first is None else [answer for answer in answers if first <= answer.end < first + 60]
+
+
 def timeline(
     answers: Sequence[Answer], zero: float, bad_release: str | None = None
 ) -> list[tuple[float, int, int, int]]:

@@ -24,15 +24,19 @@ HOW = """
   turns, so that what slows the machine for a while slows all of them.
 * **The load**: 4 clients in a process of their own, at full speed, on 127.0.0.1, over kept-alive connections, each
   asking the ring's three front ports in turn. Nothing is tried twice. After a failure a client waits 10 ms, so the
-  *number* of failed requests says less than the *longest gap* without a good answer at one of the ports.
+  *number* of failed requests says less than the *longest gap* without a good answer at one of the ports. *That minute*
+  begins with the first failed request.
 * **aither-rings** is `ring-ctl promote staging prod` with the smoke tests and the monitor of `rings.yaml`; its command
-  includes the gates. In brackets: another strategy than the configured one.
+  includes the gates. In brackets: another strategy than the configured one; *settled*: asked to go back after the
+  settle window (20 s here), when what was replaced no longer runs.
 * **docker compose up -d** replaces the containers in place by ones with new tags. Nobody looks after it.
 * **compose down, then up** is the way of the article, with its monitor's rule: every 15 s, more than half of the
   critical services unhealthy for over 90 s, then down and up with the old tags.
 * **docker-rollout** is the public script (v0.13, a copy is in `benchmarks/vendor`), one service after another, behind
   an HAProxy that follows Docker's DNS twice a second, checks `/health`, and redispatches refused connections.
-* Docker Swarm is not in the table: an engine of its own for it, where its mesh needs no IPVS, is not built yet.
+* **Docker Swarm** runs on an engine of its own, with update order `start-first` and failure action `rollback`, DNS
+  round robin and the same HAProxy before it, as Swarm's own mesh needs IPVS. `docker stack deploy` updates all services
+  at once; its users ask on that engine's network.
 """
 
 _NOBODY = "nobody notices"
@@ -81,6 +85,8 @@ def _traffic_line(name: str, row: Mapping[str, Any], contender: str, runs: Seque
         return [run[key] for run in runs]
 
     failed = f"{_counts(column('failed'))} = {median(column('failed_share')):.2%}"
+    if row["bad"]:
+        failed += f"; {median(column('minute_failed_share')):.2%} of that minute"
     line = [contender, str(len(runs)), f"{median(column('requests')):,.0f}", failed, _seconds(column("longest_gap_s"))]
     if name == "rollback":
         line.append(_seconds([one for one in column("last_bad_s") if one is not None]))

@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from http.client import HTTPException
 from pathlib import Path
 from typing import Any
-from urllib.request import ProxyHandler, build_opener
 
 from benchmarks.contenders.contender import Contender
-from benchmarks.recording import Answer, last_answer_of, load, summarize, timeline
-from benchmarks.worlds import REPO
+from benchmarks.recording import Answer, first_bad_minute, last_answer_of, load, summarize, timeline
+from benchmarks.users import at_full_speed, until_good
 
-CLIENTS = 4
 #: Load before anything happens, and after all is over, in seconds.
 _BEFORE_S, _AFTER_S = 2.0, 3.0
 #: All is good again once that many seconds in a row were.
@@ -36,6 +28,8 @@ class Story:
     title: str
     fault: str = "ok"
     patience: float = 0.0
+    #: Users go on asking for so long after the promotion, whatever happens.
+    at_least: float = 0.0
 
     @property
     def bad(self) -> bool:
@@ -47,7 +41,9 @@ NEVER_HEALTHY = Story(
     "never-healthy", "A release that is well in dev and never becomes healthy in prod", "prod-only", 180
 )
 FAILS_LATER = Story("fails-later", "A release that is healthy at first and unhealthy 15 s later", "latent:15", 240)
-ERRORS = Story("errors", "A release that says it is healthy and answers half of all requests with 500", "errors:50", 60)
+ERRORS = Story(
+    "errors", "A release that says it is healthy and answers half of all requests with 500", "errors:50", 60, 60
+)
 ROLLBACK = Story("rollback", "Going back from a release that serves")
 
 
@@ -59,15 +55,16 @@ def told(story: Story, contender: Contender, recordings: Path) -> dict[str, Any]
         contender.prepare(story.fault)
         if story is ROLLBACK:
             return _rollback(contender, file)
-        with _users(contender.front(), file):
+        with at_full_speed(contender.where, contender.front(), file):
             time.sleep(_BEFORE_S)
             called = time.monotonic()
             release = contender.promote()
             took = time.monotonic() - called
             bad = release if story.bad else None
             if bad:
-                _until_good(contender.front(), bad, story.patience if contender.attended else _ALONE_S)
-            time.sleep(_AFTER_S)
+                patience = story.patience if contender.attended else _ALONE_S
+                until_good(contender.where, contender.front(), bad, patience, _QUIET_S)
+            time.sleep(max(_AFTER_S, called + took + story.at_least - time.monotonic()))
         return {"wall_s": took, **_kept(load(file), called, bad)}
     finally:
         contender.stop()
@@ -76,7 +73,7 @@ def told(story: Story, contender: Contender, recordings: Path) -> dict[str, Any]
 def _rollback(contender: Contender, file: Path) -> dict[str, Any]:
     """The release that serves turns out to be unwanted; to users it answers well until the end."""
     unwanted = contender.promote()
-    with _users(contender.front(), file):
+    with at_full_speed(contender.where, contender.front(), file):
         time.sleep(_BEFORE_S)
         called = time.monotonic()
         contender.rollback()
@@ -90,40 +87,5 @@ def _rollback(contender: Contender, file: Path) -> dict[str, Any]:
 def _kept(answers: list[Answer], called: float, bad: str | None) -> dict[str, Any]:
     summary = summarize(answers, bad)
     shares = {"failed_share": summary.failed_share, "bad_share": summary.bad_share}
+    shares["minute_failed_share"] = summarize(first_bad_minute(answers), bad).failed_share
     return {**dataclasses.asdict(summary), **shares, "timeline": timeline(answers, called, bad)}
-
-
-@contextmanager
-def _users(urls: tuple[str, ...], file: Path) -> Iterator[None]:
-    argv = [sys.executable, "-m", "benchmarks.load", str(CLIENTS), str(file), *urls]
-    with subprocess.Popen(argv, cwd=REPO, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as users:
-        assert users.stdin
-        assert users.stdout
-        try:
-            assert users.stdout.readline() == "ready\n", "the clients got no answer"
-            yield
-        finally:
-            users.stdin.close()
-    assert users.returncode == 0, "the clients did not write what they saw"
-
-
-def _until_good(urls: tuple[str, ...], bad: str, limit: float) -> None:
-    """Waits until users were served well for a while, or for `limit` seconds."""
-    until = time.monotonic() + limit
-    good_since: float | None = None
-    while (now := time.monotonic()) < until:
-        if not all(_good(url, bad) for url in urls for _ in range(4)):
-            good_since = None
-        elif good_since is None:
-            good_since = now
-        elif now - good_since > _QUIET_S:
-            return
-        time.sleep(0.25)
-
-
-def _good(url: str, bad: str) -> bool:
-    try:
-        with build_opener(ProxyHandler({})).open(url, timeout=2) as answer:
-            return json.load(answer).get("release") != bad
-    except (OSError, HTTPException, ValueError):
-        return False

@@ -16,10 +16,20 @@ import docker
 REPO = Path(__file__).parents[1]
 sys.path.insert(0, str(REPO / "tests/engine"))
 
+from private_engine import PrivateEngine  # noqa: E402
 from shipped_world import PORTS, ShippedWorld  # noqa: E402
-from worlds import WORKER, Said, World, free_port, local_images, wait_for  # noqa: E402
+from worlds import free_port, local_images, wait_for  # noqa: E402
 
-__all__ = ["REPO", "WORKER", "BenchWorld", "Said", "World", "bench_world", "free_port", "local_images", "wait_for"]
+__all__ = [
+    "REPO",
+    "BenchWorld",
+    "PrivateEngine",
+    "bench_world",
+    "free_port",
+    "local_images",
+    "tag_of",
+    "wait_for",
+]
 
 
 class BenchWorld(ShippedWorld):

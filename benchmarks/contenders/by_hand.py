@@ -11,7 +11,8 @@ from typing import Any
 import yaml
 
 from benchmarks.measure import run
-from benchmarks.worlds import BenchWorld, free_port, local_images, tag_of, wait_for
+from benchmarks.users import until_good
+from benchmarks.worlds import BenchWorld, free_port, local_images, tag_of
 
 #: The monitor's rule of the article: every so often ...
 _POLL_S = 15.0
@@ -26,6 +27,7 @@ class InPlace:
 
     name = "docker compose up -d"
     attended = False
+    where = ()
 
     def __init__(self, world: BenchWorld) -> None:
         self.world = world
@@ -157,7 +159,7 @@ class BehindProxy(InPlace):
         inside = self.world.ports()
         for name in self.ports:
             del document["services"][name]["ports"]
-        (self.folder / "haproxy.cfg").write_text(_proxy_config({name: inside[name] for name in self.ports}))
+        (self.folder / "haproxy.cfg").write_text(proxy_config({name: inside[name] for name in self.ports}))
         document["services"]["front"] = {
             "image": "${HAPROXY_IMAGE:-haproxy:3.0-alpine}",
             "command": ["haproxy", "-db", "-f", "/etc/front.cfg"],
@@ -174,7 +176,7 @@ class BehindProxy(InPlace):
 
     def start(self) -> None:
         super().start()
-        wait_for(self._serves, 30, "the proxy found its services")
+        assert until_good(self.where, self.front(), "", 30, 0), "the proxy found no service"
 
     def bring(self) -> None:
         for service in self.world.ports():
@@ -184,16 +186,8 @@ class BehindProxy(InPlace):
             except RuntimeError:
                 return  # it went back with this service by itself; the script ends there
 
-    def _serves(self) -> bool:
-        import httpx
 
-        try:
-            return all(httpx.get(url, trust_env=False, timeout=2).status_code == 200 for url in self.front())
-        except httpx.HTTPError:
-            return False
-
-
-def _proxy_config(services: dict[str, int]) -> str:
+def proxy_config(services: dict[str, int]) -> str:
     """An HAProxy that asks Docker's DNS twice a second, checks /health, and tries a lost connection elsewhere."""
     lines = [
         "global",

@@ -18,6 +18,11 @@ class Contender(Protocol):
     name: str
     attended: bool
 
+    @property
+    def where(self) -> tuple[str, ...]:
+        """An argv prefix with which its users start, to be on its network; mostly none."""
+        ...
+
     def front(self) -> tuple[str, ...]:
         """The URLs that its users ask."""
         ...

@@ -9,7 +9,7 @@ from typing import Any
 from worlds import RING_CTL
 
 from benchmarks.contenders.contender import NotBegun
-from benchmarks.worlds import BenchWorld
+from benchmarks.worlds import BenchWorld, wait_for
 
 #: Longest time of a rollout, settling included, in seconds.
 _LIMIT = 900
@@ -20,6 +20,7 @@ class Ours:
     """The rings as rings.yaml configures them, or with another `strategy` for prod."""
 
     attended = True
+    where = ()
 
     def __init__(self, world: BenchWorld, strategy: str | None = None) -> None:
         self.name = "aither-rings" + (f" ({strategy})" if strategy else "")
@@ -33,8 +34,7 @@ class Ours:
 
     def start(self) -> None:
         world = self._world
-        if self._strategy:
-            self._held.enter_context(world.rules(self._with_strategy))
+        self._held.enter_context(world.rules(self.change))
         if world.ring("prod")["state"] != "running":
             world.arrange("up", "prod")
         if self._bad and world.ring("prod")["release"] == self._bad:
@@ -64,8 +64,10 @@ class Ours:
         self._world.arrange("down", "prod")
         self._world.workers_end()
 
-    def _with_strategy(self, rules: dict[str, Any]) -> None:
-        rules["rings"]["prod"]["strategy"] = self._strategy
+    def change(self, rules: dict[str, Any]) -> None:
+        """What is configured otherwise than in the shipped rings.yaml."""
+        if self._strategy:
+            rules["rings"]["prod"]["strategy"] = self._strategy
 
     def _monitor(self) -> ExitStack:
         argv = [str(RING_CTL), "--config", str(self._world.config), "monitor"]
@@ -75,3 +77,22 @@ class Ours:
         ends.callback(process.wait, 30)
         ends.callback(process.terminate)
         return ends
+
+
+class OursSettled(Ours):
+    """The same, asked to go back only once the release has settled and what it replaced no longer runs."""
+
+    _SETTLE = "20s"
+
+    def __init__(self, world: BenchWorld) -> None:
+        super().__init__(world)
+        self.name = "aither-rings (settled)"
+
+    def change(self, rules: dict[str, Any]) -> None:
+        rules["rollback"]["settle"] = self._SETTLE
+
+    def promote(self) -> str:
+        release = super().promote()
+        wait_for(lambda: "settling_until" not in self._world.ring("prod"), 120, "the release has settled")
+        self._world.workers_end()
+        return release

@@ -2,41 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from benchmarks import stories
 from benchmarks.bench import Bench
 from benchmarks.contenders.contender import Contender, NotBegun
-from benchmarks.stories import CLIENTS, Story
+from benchmarks.stories import Story
+from benchmarks.users import CLIENTS
 
 _TRIES = 3
 
 
 def good(bench: Bench) -> dict[str, Any]:
-    return _row(bench, stories.GOOD)
+    return _row(bench, stories.GOOD, bench.contenders)
 
 
 def never_healthy(bench: Bench) -> dict[str, Any]:
-    return _row(bench, stories.NEVER_HEALTHY)
+    return _row(bench, stories.NEVER_HEALTHY, bench.contenders)
 
 
 def fails_later(bench: Bench) -> dict[str, Any]:
-    return _row(bench, stories.FAILS_LATER)
+    return _row(bench, stories.FAILS_LATER, bench.contenders)
 
 
 def errors(bench: Bench) -> dict[str, Any]:
-    return _row(bench, stories.ERRORS)
+    return _row(bench, stories.ERRORS, bench.contenders)
 
 
 def rollback(bench: Bench) -> dict[str, Any]:
-    return _row(bench, stories.ROLLBACK)
+    return _row(bench, stories.ROLLBACK, bench.going_back)
 
 
-def _row(bench: Bench, story: Story) -> dict[str, Any]:
+def _row(bench: Bench, story: Story, contenders: Sequence[Contender]) -> dict[str, Any]:
     """Contender after contender, and again: each is alone with the load, dev and the backbone."""
-    runs: dict[str, list[dict[str, Any]]] = {one.name: [] for one in bench.contenders}
+    runs: dict[str, list[dict[str, Any]]] = {one.name: [] for one in contenders}
     for turn in range(bench.repetitions):
-        for contender in bench.contenders:
+        for contender in contenders:
             bench.say(f"{story.name}, {turn + 1} of {bench.repetitions}: {contender.name}")
             runs[contender.name].append(_told(bench, story, contender))
     return {"kind": "traffic", "title": story.title, "bad": story.bad, "clients": CLIENTS, "runs": runs}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.recording import Answer, last_answer_of, summarize, timeline
+from benchmarks.recording import Answer, first_bad_minute, last_answer_of, summarize, timeline
 
 
 def answers(*told: tuple[float, str, str]) -> list[Answer]:
@@ -66,6 +66,12 @@ def test_a_timeline_has_a_place_for_every_tenth_of_a_second() -> None:
         (0.1, 0, 0, 0),
         (0.2, 1, 0, 0),
     ]
+
+
+def test_the_bad_minute_begins_with_the_first_failure() -> None:
+    recorded = answers((1, "200", "old"), (2, "500", ""), (61, "200", "old"), (62.5, "500", ""))
+    assert [answer.end for answer in first_bad_minute(recorded)] == [2, 61]
+    assert first_bad_minute(answers(*STEADY)) == []
 
 
 def test_an_empty_recording_says_so() -> None:
