@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -42,6 +43,7 @@ def main() -> None:
     for name in [name for name in os.environ if name.startswith(("RINGS_", "AITHER_", "COMPOSE_"))]:
         del os.environ[name]  # somebody's own rings
     out: Path = options.out
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was made is taken away all the same
     raw = out / "raw"
     raw.mkdir(parents=True, exist_ok=True)
     with Bench(options.repetitions, REPO / "build/bench/recordings", tuple(options.contender)) as bench:
@@ -49,7 +51,7 @@ def main() -> None:
             row = {**ROWS[name](bench), "machine": facts()}
             (raw / f"{name}.json").write_text(_readable(row))
             bench.say(f"{name} is measured")
-    write(out)
+            write(out)
 
 
 def write(out: Path) -> None:
@@ -61,7 +63,7 @@ def write(out: Path) -> None:
         subprocess.run([str(_PLOTS_PYTHON), "-m", "benchmarks.plots", str(out)], cwd=REPO, check=True)
     else:
         print("bench: no plots without .venv-bench: run tools/bench, which makes it", file=sys.stderr)
-    print(f"bench: {out / 'README.md'}", file=sys.stderr)
+    print(f"bench: written to {out / 'README.md'}", file=sys.stderr)
 
 
 def _options() -> argparse.Namespace:
