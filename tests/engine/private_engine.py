@@ -68,6 +68,12 @@ class PrivateEngine:
         if self._dockerd is None or self._dockerd.poll() is not None:
             self.start()
 
+    @property
+    def where(self) -> tuple[str, ...]:
+        """What to put before a command that is to run on the network of its machine."""
+        assert self._machine
+        return ("nsenter", f"--net=/proc/{self._machine.pid}/ns/net")
+
     def kill(self) -> None:
         """`kill -9` of dockerd and its containerd; containers run on, as they would."""
         for process in self._daemons():

@@ -1,0 +1,1 @@
+"""Ways to bring a new release to the people who use a ring, all with the same Compose files and images."""
