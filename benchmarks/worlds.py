@@ -17,7 +17,7 @@ REPO = Path(__file__).parents[1]
 sys.path.insert(0, str(REPO / "tests/engine"))
 
 from private_engine import PrivateEngine  # noqa: E402
-from shipped_world import PORTS, ShippedWorld  # noqa: E402
+from shipped_world import ShippedWorld  # noqa: E402
 from worlds import free_port, local_images, wait_for  # noqa: E402
 
 __all__ = [
@@ -76,10 +76,7 @@ class BenchWorld(ShippedWorld):
 
     def front(self) -> tuple[str, ...]:
         """Where the users of prod knock: the addresses that stay the same whatever runs behind them."""
-        values = dict(
-            line.split("=", 1) for line in (self.root / "compose/.env.prod").read_text().split() if "=" in line
-        )
-        return tuple(f"http://127.0.0.1:{values[variable]}/" for variable in PORTS["prod"])
+        return tuple(f"http://127.0.0.1:{port}/" for name, port in self.edge_ports.items() if name.startswith("PROD"))
 
 
 def tag_of(fault: str) -> str:

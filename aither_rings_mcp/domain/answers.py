@@ -78,6 +78,7 @@ class RingStatus(Value):
     stuck: str | None = None
     drift: str | None = Field(default=None, description="how what runs differs from what is recorded")
     settling_until: AwareDatetime | None = None
+    slot: Slot | None = Field(default=None, description="which of its two slots serves, in a ring that has two")
     candidate: CandidateView | None = None
     images: dict[str, str] | None = None
 

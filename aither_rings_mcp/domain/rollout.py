@@ -152,7 +152,8 @@ TRANSITIONS: Mapping[tuple[Phase, Signal], Phase] = {
 PERCENT: Mapping[Phase, int] = {
     Phase.ACCEPTED: 0, Phase.BUILDING: 10, Phase.GATING: 10, Phase.PREPARING: 40, Phase.STARTING: 45,
     Phase.PROVING: 55, Phase.CANARY: 65, Phase.ROLLING: 60, Phase.SWITCHING: 70, Phase.VERIFYING: 75,
-    Phase.RETIRING: 80, Phase.RECORDING: 95, Phase.RESTORING: 60, Phase.RESTORE_VERIFYING: 80, Phase.RESTORE_RECORDING: 95,
+    Phase.RETIRING: 80, Phase.RECORDING: 95, Phase.RESTORING: 60, Phase.RESTORE_VERIFYING: 80,
+    Phase.RESTORE_RECORDING: 95,
 }  # fmt: skip
 
 

@@ -19,6 +19,7 @@ from aither_rings_mcp.domain.rollout import Kind, Operation, Phase, Request
 from aither_rings_mcp.domain.settings import Unhealthy
 from aither_rings_mcp.domain.watch import Call, Judgement, Memory, RingWatch, Sample
 from aither_rings_mcp.domain.watch import judge as verdict
+from aither_rings_mcp.manager import routes
 from aither_rings_mcp.manager.alerts import MONITOR, Alerts
 from aither_rings_mcp.manager.drift import moved_tags
 from aither_rings_mcp.manager.looks import Looks
@@ -142,6 +143,9 @@ class Monitor:
             except RingError as error:  # one ring's trouble must not keep the others from being looked after
                 await self._alerts.begin(ring, "monitor", f"cannot act: {error.message}")
         await self._settle(records)
+        with suppress(RingError):
+            trouble = await routes.kept(self._world, records, self._say)
+            await self._alerts.tell(BACKBONE, "edge", trouble)
         await self._keep_ways_open(records)
         await self._let_heal()
         self._remember()

@@ -108,6 +108,7 @@ async def _ring_status(
         # while it is being changed, it differs from its record for a good reason
         drift=await _drift(world, name, record, engine_images) if runtime and not active else None,
         settling_until=settling_until(world, record) if runtime else None,
+        slot=record.slot if world.settings.rings[name].green and record.running else None,
         images=images,
         candidate=CandidateView(
             release=candidate.release,

@@ -43,7 +43,8 @@ EXPECTED = {
 }
 #: A slot comes up beside the one that serves: nothing that users meet is touched.
 BESIDE = {Phase.STARTING, Phase.PROVING}
-FORWARD = BEFORE_EFFECT | BESIDE | {Phase.CANARY, Phase.ROLLING, Phase.SWITCHING, Phase.VERIFYING, Phase.RECORDING, Phase.RETIRING}
+ONWARD = {Phase.CANARY, Phase.ROLLING, Phase.SWITCHING, Phase.VERIFYING, Phase.RECORDING, Phase.RETIRING}
+FORWARD = BEFORE_EFFECT | BESIDE | ONWARD
 
 
 def reachable(start: Phase) -> set[Phase]:

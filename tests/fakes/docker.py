@@ -247,6 +247,7 @@ class FakeEdge:
         for ring, settings in self._settings.rings.items():
             if settings.fronts and ring not in self._machine.on_file:
                 self._machine.on_file[ring] = self._machine.routed[ring] = self._projects(ring, Route())
+                self._machine.routes[ring] = Route()
 
     async def route(self, ring: str, route: Route) -> None:
         machine, projects = self._machine, self._projects(ring, route)
@@ -254,15 +255,12 @@ class FakeEdge:
         machine.on_file[ring] = projects
         self._answer()
         machine.effect(f"edge {ring}")
-        machine.routed[ring] = projects
+        machine.routed[ring], machine.routes[ring] = projects, route
         machine.effect(f"users of {ring}")
 
     async def routes(self) -> Mapping[str, Route]:
         self._answer()
-        return {
-            ring: Route(slot=next(slot for slot in Slot if self._project(ring, slot) == projects[0]))
-            for ring, projects in self._machine.routed.items()
-        }
+        return dict(self._machine.routes)
 
     async def unreached(self, ring: str, slot: Slot) -> tuple[str, ...]:
         self._answer()
@@ -283,6 +281,10 @@ class FakeEdge:
             raise EngineFailure("the edge does not answer", "Start it with `ring-ctl up shared`.")
 
     def _projects(self, ring: str, route: Route) -> tuple[str, ...]:
+        """Where users go: a whole project, or one service of it."""
+        if route.services:
+            fronts = self._settings.rings[ring].fronts
+            return tuple(f"{self._project(ring, route.services.get(one, route.slot))}/{one}" for one in fronts)
         both = (route.slot, route.slot.other) if route.canary else (route.slot,)
         return tuple(self._project(ring, slot) for slot in both)
 

@@ -9,7 +9,7 @@ from typing import Literal
 
 from aither_rings_mcp.domain.composition import LABEL_PIN
 from aither_rings_mcp.domain.errors import DockerUnavailable, EngineFailure, ImageMissing
-from aither_rings_mcp.domain.slots import Traffic
+from aither_rings_mcp.domain.slots import Route, Traffic
 from fakes.clock import FakeClock
 from fakes.power import Power
 
@@ -82,6 +82,7 @@ class Machine:
     #: counted; and every image that users met an answer of.
     routed: dict[str, tuple[str, ...]] = field(default_factory=dict)
     on_file: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    routes: dict[str, Route] = field(default_factory=dict)
     traffic: dict[str, Traffic] = field(default_factory=dict)
     met: set[str] = field(default_factory=set)
     edge_away: bool = False
@@ -116,10 +117,9 @@ class Machine:
                 self.back_at = None if self.away_for is None else self.clock.monotonic() + self.away_for
                 self.answer()
         self.power.effect(name)
-        for projects in self.routed.values():
-            self.met |= {
-                c.spec.image for c in self.containers.values() if c.project in projects and c.status == "running"
-            }
+        for places in self.routed.values():
+            there = [c for c in self.containers.values() if {c.project, f"{c.project}/{c.service}"} & {*places}]
+            self.met |= {c.spec.image for c in there if c.status == "running"}
 
     def reboot(self) -> None:
         """Every container stops; nothing starts by itself, except the backbone, as its restart policy says."""

@@ -227,6 +227,10 @@ TWINS = (
     Story("two slots: roll back to one that turned bad", settled_on("v1", Fault("never-healthy")),
           lambda shop: shop.rollback(), "failed", twins()),
     Story("two slots: settle", two_in_prod(), lambda shop: shop.patrol(330, 330), "done", twins()),
+    Story("rolling: promote", candidate(), promoted, "done", twins(strategy="rolling")),
+    Story("rolling: promote one that is never healthy", candidate(Fault("never-healthy")), promoted, "rolled_back",
+          twins(strategy="rolling")),
+    Story("rolling: roll back", two_in_prod(), lambda shop: shop.rollback(), "done", twins(strategy="rolling")),
     Story("two slots: down", two_in_prod(), lambda shop: shop.down(), "done", twins()),
 )  # fmt: skip
 STORIES = (*PROMOTIONS, *ROLLBACKS, *DEPLOYS, *LIFECYCLE, *WATCHED, *TWINS)

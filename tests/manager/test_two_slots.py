@@ -11,7 +11,7 @@ from fakes.shop import ANN, Shop, twins
 from fakes.stories import settled, two_in_prod
 
 from aither_rings_mcp.domain.errors import EngineFailure, InvalidTransition
-from aither_rings_mcp.domain.slots import Slot, Traffic
+from aither_rings_mcp.domain.slots import Route, Slot, Traffic
 
 BLUE, GREEN = "shop-prod", "shop-prod-green"
 NEVER = Fault("never-healthy")
@@ -174,6 +174,17 @@ async def test_without_an_edge_nothing_begins(shop: Shop) -> None:
     at_rest(shop)
 
 
+async def test_the_monitor_sends_strayed_users_back(shop: Shop) -> None:
+    await two_in_prod()(shop)
+    await shop.world.edge.route("prod", Route(slot=Slot.BLUE))
+    found = {finding.check: finding for finding in (await shop.manager.doctor("quick")).findings}
+    assert not found["edge"].ok
+    assert found["edge"].detail == "users of prod are sent to blue instead of green"
+    await shop.patrol(15)
+    assert served(shop) == (GREEN,)
+    at_rest(shop)
+
+
 async def test_down_leaves_no_slot(shop: Shop) -> None:
     await two_in_prod()(shop)
     assert (await shop.down()).outcome == "down"
@@ -181,3 +192,52 @@ async def test_down_leaves_no_slot(shop: Shop) -> None:
     assert (await shop.up()).outcome == "up"
     assert served(shop) == (GREEN,)
     at_rest(shop)
+
+
+@pytest.fixture
+def rolling(folder: Path) -> Shop:
+    return Shop(folder / "rolling", config=twins(strategy="rolling"))
+
+
+async def test_service_by_service_never_needs_more_than_one_of_them_twice(rolling: Shop) -> None:
+    await rolling.ship("v1")
+    effects = len(rolling.machine.power.effects)
+    assert (await rolling.ship("v2")).outcome == "promoted"
+    told = [name for name in rolling.machine.power.effects[effects:] if name.split()[0] in {"start", "stop"}]
+    assert [name for name in told if "shop-prod" in name] == [
+        f"start {GREEN}/api", f"stop {BLUE}/api", f"start {GREEN}/web", f"stop {BLUE}/web",
+    ]  # fmt: skip
+    assert served(rolling) == (GREEN,)
+    at_rest(rolling)
+
+
+async def test_the_first_service_that_is_not_well_stops_it_and_what_moved_returns(rolling: Shop) -> None:
+    await rolling.ship("v1")
+    await rolling.deploy("v2")
+    rolling.machine.images[image_id("web", "v2")] = NEVER
+    rolling.machine.met.clear()
+    await rolling.stage()
+    answer = await rolling.promote()
+    assert answer.outcome == "rolled_back"
+    assert "web: " in str(answer.verification and answer.verification.reason)
+    assert served(rolling) == (BLUE,)
+    assert statuses(rolling, BLUE) == {"running"}
+    assert image_id("web", "v2") not in rolling.machine.met
+    at_rest(rolling)
+
+
+async def test_a_rollback_goes_service_by_service_too(rolling: Shop) -> None:
+    await two_in_prod()(rolling)
+    assert (await rolling.rollback()).outcome == "rolled_back"
+    assert served(rolling) == (BLUE,)
+    assert statuses(rolling, GREEN) == {"exited"}
+    at_rest(rolling)
+
+
+async def test_a_rollback_that_gets_stuck_half_way_returns_to_what_served(rolling: Shop) -> None:
+    await two_in_prod()(rolling)
+    rolling.turn("v1", NEVER)
+    with pytest.raises(EngineFailure, match="stays on"):
+        await rolling.rollback()
+    assert served(rolling) == (GREEN,)
+    assert statuses(rolling, GREEN) == {"running"}

@@ -1,0 +1,48 @@
+"""Keeps users where the record says that their ring runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from aither_rings_mcp.domain.errors import EngineFailure
+from aither_rings_mcp.domain.model import RingRecord
+from aither_rings_mcp.domain.slots import Route, Slot
+from aither_rings_mcp.manager.world import World
+from aither_rings_mcp.ports import OnLine
+
+
+async def strayed(world: World, records: Mapping[str, RingRecord]) -> dict[str, Slot | None]:
+    """ring -> the slot that the edge sends its users to instead of the recorded one, or only some of them (None)."""
+    rings = {ring: record for ring, record in records.items() if world.settings.rings[ring].fronts and record.running}
+    found: dict[str, Slot | None] = {}
+    if not rings:
+        return found
+    routes = await world.edge.routes()
+    for ring, record in rings.items():
+        route = routes.get(ring, Route())
+        if route.slot is not record.slot:
+            found[ring] = route.slot
+        elif route.canary or route.services:
+            found[ring] = None
+    return found
+
+
+async def kept(world: World, records: Mapping[str, RingRecord], say: OnLine) -> str | None:
+    """Sends strayed users back, and starts an edge that was stopped; what is wrong with it all the same.
+
+    `records`: of rings that nobody changes.
+    """
+    if world.settings.edge is None:
+        return None
+    try:
+        astray = await strayed(world, records)
+    except EngineFailure:
+        try:
+            await world.edge.prepare(say)
+            astray = await strayed(world, records)
+        except EngineFailure as error:
+            return error.message
+    for ring in astray:
+        await world.edge.route(ring, Route(slot=records[ring].slot))
+        say(f"{ring}: the edge sent users elsewhere; they are back on {records[ring].slot}")
+    return None
