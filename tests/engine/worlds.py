@@ -188,6 +188,11 @@ class World:
                 return operation
         return None
 
+    def open_operations(self) -> list[str]:
+        """The operations that have not ended."""
+        journals = {path: json.loads(path.read_bytes()) for path in self.state_dir.glob("operations/op-*/journal.json")}
+        return [path.parent.name for path, operation in journals.items() if operation.get("ended_at") is None]
+
     # -- what the engine says
 
     def containers(self, ring: str) -> list[Container]:
