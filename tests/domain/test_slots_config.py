@@ -1,0 +1,108 @@
+"""What a config becomes in a slot, and which services would harm each other there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from aither_rings_mcp.domain.composition import cannot_run_twice, in_slot, start_order
+from aither_rings_mcp.domain.settings import Ring, Strategy
+from aither_rings_mcp.domain.slots import Slot
+
+RING = Ring.model_validate(
+    {
+        "kind": "runtime", "project": "shop", "compose": ["c.yml"], "shared_network": "shop-shared",
+        "fronts": {"api": 9001}, "green": {"project": "shop-green", "shared_network": "shop-green-shared"},
+    }
+)  # fmt: skip
+PUBLISHED = [{"published": "9001", "target": 8000}]
+CONFIG: dict[str, Any] = {
+    "services": {
+        "api": {"container_name": "api", "ports": PUBLISHED, "networks": {"ring": {}, "shared": {}}},
+        "admin": {"ports": [{"published": "7000", "target": 7000}]},
+    },
+    "networks": {
+        "ring": {"name": "shop-net"},
+        "shared": {"name": "shop-shared", "external": True},
+        "company": {"name": "company", "external": True},
+    },
+    "volumes": {"data": {"name": "shop_data"}},
+}
+
+
+def networks(config: dict[str, Any]) -> dict[str, str]:
+    return {key: network["name"] for key, network in config["networks"].items()}
+
+
+@pytest.mark.promise(1)
+def test_green_has_networks_of_its_own_and_the_rings_volumes() -> None:
+    blue, green = (in_slot(CONFIG, RING, slot) for slot in (Slot.BLUE, Slot.GREEN))
+    assert networks(blue) == {"ring": "shop-net", "shared": "shop-shared", "company": "company"}
+    assert networks(green) == {"ring": "shop-green-ring", "shared": "shop-green-shared", "company": "company"}
+    assert blue["volumes"] == green["volumes"] == CONFIG["volumes"]
+
+
+@pytest.mark.parametrize("slot", list(Slot))
+def test_the_edge_has_the_front_ports_and_names_are_composes(slot: Slot) -> None:
+    services = in_slot(CONFIG, RING, slot)["services"]
+    assert "ports" not in services["api"]
+    assert "container_name" not in services["api"]
+    assert services["admin"]["ports"], "what has no front is published as the file says"
+    assert services["api"]["environment"]["AITHER_SLOT"] == slot
+
+
+def test_services_that_go_over_one_by_one_stay_on_the_rings_networks() -> None:
+    rolling = RING.model_copy(update={"strategy": Strategy.ROLLING})
+    green = in_slot(CONFIG, rolling, Slot.GREEN)
+    assert networks(green) == networks(CONFIG)
+    assert all(network["external"] for network in green["networks"].values())
+
+
+def test_the_config_given_is_left_alone() -> None:
+    before = repr(CONFIG)
+    in_slot(CONFIG, RING, Slot.GREEN)
+    assert repr(CONFIG) == before
+
+
+@pytest.mark.parametrize(
+    ("service", "why"),
+    [
+        ({"volumes": [{"type": "volume", "source": "data", "target": "/data"}]}, "it writes to data"),
+        ({"volumes": [{"type": "bind", "source": "/srv/data", "target": "/data"}]}, "it writes to /srv/data"),
+        ({"ports": PUBLISHED}, "it publishes port 9001 past the edge"),
+        ({"network_mode": "host"}, "it is on the host's network"),
+        ({"devices": ["/dev/dri"]}, "it has a device of its own"),
+        (
+            {"deploy": {"resources": {"reservations": {"devices": [{"driver": "nvidia"}]}}}},
+            "it has a device of its own",
+        ),
+    ],
+)
+def test_what_two_copies_would_fight_over_is_told(service: dict[str, Any], why: str) -> None:
+    assert cannot_run_twice({"services": {"one": service}}, ()) == {"one": why}
+
+
+@pytest.mark.parametrize(
+    "service",
+    [
+        {"volumes": [{"type": "bind", "source": "/etc/tls", "target": "/tls", "read_only": True}]},
+        {"volumes": [{"type": "tmpfs", "target": "/tmp"}]},
+        {"ports": [{"target": 8000}]},
+        {},
+    ],
+)
+def test_what_nobody_fights_over_runs_twice(service: dict[str, Any]) -> None:
+    assert cannot_run_twice({"services": {"one": service}}, ()) == {}
+
+
+def test_a_front_port_is_the_edges() -> None:
+    assert cannot_run_twice({"services": {"api": {"ports": PUBLISHED}}}, ["api"]) == {}
+
+
+def test_what_others_depend_on_starts_first() -> None:
+    needs = {"web": ["api"], "api": ["db", "migrate"], "migrate": ["db"], "db": [], "lone": []}
+    config = {"services": {name: {"depends_on": {other: {} for other in others}} for name, others in needs.items()}}
+    order = start_order(config)
+    assert sorted(order) == sorted(needs)
+    assert all(order.index(other) < order.index(name) for name, others in needs.items() for other in others)
