@@ -81,6 +81,8 @@ class SlotSteps:
                 await world.edge.route(ring, Route(slot=slot.other))
             there = await world.engine.containers(project)
             if there and observer.mismatched(there, release):
+                # The release before may not have settled yet: what is open to this slot has its time all the same.
+                await self._drained(ring, slot)
                 await world.compose.down(project, self._say)
             await self._run(op)
         except DockerUnavailable:
