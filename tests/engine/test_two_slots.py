@@ -209,10 +209,11 @@ def test_without_its_worker_the_monitor_takes_it_back(twin: TwinWorld, figure: R
     slot = twin.slot
     with watched(twin, settle="60s") as monitor, load(twin) as seen:
         twin.set_fault("errors:50")
-        answer = anyio.run(partial(twin.manager.promote, "staging", "prod", ROBIN, wait_s=0))
-        wait_for(lambda: twin.slot is not slot, 30, "it is switched and recorded")
+        anyio.run(partial(twin.manager.promote, "staging", "prod", ROBIN, wait_s=0))
+        wait_for(lambda: twin.slot is not slot and not twin.open_operations(), 30, "it is promoted")
+        bad = twin.record["release"]
         assert twin.kill_workers()
-        taken_back(twin, seen, good, str(answer.release), figure)
+        taken_back(twin, seen, good, bad, figure)
         monitor.says("takes it back to")
 
 
