@@ -40,7 +40,7 @@ def main() -> int:
 def _worker(args: argparse.Namespace) -> bool:
     from aither_rings_mcp.wiring import build_manager
 
-    return anyio.run(build_manager(args.config, args.claim_fd).work, args.operation, args.claim_fd)
+    return anyio.run(build_manager(args.config, args.claim_fd, spare=True).work, args.operation, args.claim_fd)
 
 
 def _spare(config: Path, line_fd: int) -> bool:
@@ -50,7 +50,7 @@ def _spare(config: Path, line_fd: int) -> bool:
 
     # the lock's place is taken before there is a lock: Compose calls are made to hold on to what will be there
     claim_fd = os.open(os.devnull, os.O_RDONLY)
-    manager = build_manager(config, claim_fd)
+    manager = build_manager(config, claim_fd, spare=True)
     for module in _SOON_NEEDED:
         importlib.import_module(module)
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import anyio
 
+from aither_rings_mcp.domain.composition import LABEL_RELEASE
 from aither_rings_mcp.domain.health import (
     ContainerView,
     ProbeResult,
@@ -55,6 +56,12 @@ def mismatched(containers: Sequence[ContainerView], release: Release) -> tuple[s
         running.setdefault(container.service, set()).add(container.image_id)
     expected = {name: {image} for name, image in release.images.items()}
     return tuple(sorted(name for name in {*running, *expected} if running.get(name) != expected.get(name)))
+
+
+def made_for(containers: Sequence[ContainerView], release: Release) -> bool:
+    """Whether these containers are the release: its images, and not under the configuration of another one."""
+    of_it = all(container.labels.get(LABEL_RELEASE) == release.id for container in containers)
+    return of_it and not mismatched(containers, release)
 
 
 def sampled(services: Sequence[ServiceHealth], at: float, excuse: str | None = None) -> Sample:

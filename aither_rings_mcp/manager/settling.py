@@ -100,6 +100,8 @@ async def watch(world: World, operations: Operations, ring: str, say: OnLine) ->
     claim = world.claims.take(_claim(ring), "settling")
     if claim is None:
         return
+    # a release with bad answers is not to stay for as long as an interpreter needs to start on a busy machine
+    world.workers.expect()
     alerts = Alerts(world, say, {}, lambda: None)
     settle = Settle(world, operations, Restorer(world, operations, alerts, say), Looks(world, alerts), say)
     try:

@@ -59,7 +59,7 @@ class SlotSteps:
         policy.check_crosses_nothing(record, ring, choice.release, op.actor)
         release = self._world.releases.load(choice.release)
         containers = await self._world.engine.containers(self._world.project(ring, other))
-        if observer.mismatched(containers, release):
+        if not observer.made_for(containers, release):
             return None
         health = await observer.judge(self._world, containers, self._world.services_of(release))
         if not all(service.healthy for service in health):
@@ -84,7 +84,9 @@ class SlotSteps:
                 # Nothing runs there, and nobody shall meet what has not proved itself yet.
                 await world.edge.route(ring, Route(slot=slot.other))
             there = await world.engine.containers(project)
-            if there and observer.mismatched(there, release):
+            if there and not observer.made_for(there, release):
+                # The release before may not have settled yet: what is open to this slot has its time all the same.
+                await self._drained(ring, slot)
                 await world.compose.down(project, self._say)
             await self._run(op)
         except DockerUnavailable:
