@@ -86,7 +86,7 @@ class SlotSteps:
             there = await world.engine.containers(project)
             if there and not observer.made_for(there, release):
                 # The release before may not have settled yet: what is open to this slot has its time all the same.
-                await self._drained(ring, slot)
+                await self._edge.wait(ring, slot)
                 await world.compose.down(project, self._say)
             await self._run(op)
         except DockerUnavailable:
