@@ -7,10 +7,11 @@ judged by the edge's counters, within seconds; the slot before waits, and takes 
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 
 from aither_rings_mcp.domain.errors import EngineFailure, RingBusy, RingError
 from aither_rings_mcp.domain.model import RingRecord, Settling
-from aither_rings_mcp.domain.rollout import Kind, Request
+from aither_rings_mcp.domain.rollout import Kind, Operation, Request
 from aither_rings_mcp.domain.slots import Traffic
 from aither_rings_mcp.domain.traffic import Meter, Verdict
 from aither_rings_mcp.domain.watch import Call, RingWatch, judge
@@ -86,9 +87,8 @@ class Settle:
         rule = self._world.settings.rollback.traffic
         if self._meter and self._meter.requests < rule.requests and record.settling and record.settling.release:
             self._say(f"{ring}: {self._meter.requests} requests came while it settled: probes alone decided")
-        request = Request(kind=Kind.SETTLE, ring=ring, release=record.release)
         try:
-            op = self._operations.start(request, MONITOR, f"settle {ring} {record.release} {record.deployed_at}")
+            op = _settled(self._operations, ring, record)
         except RingBusy:
             return True
         self._say(f"{ring} has settled; {op.id} stops what waited in the other slot")
@@ -115,6 +115,24 @@ async def watch(world: World, operations: Operations, ring: str, say: OnLine) ->
             await world.clock.sleep(world.settings.rollback.traffic.poll)
     finally:
         claim.release()
+
+
+def overdue(world: World, operations: Operations) -> tuple[Operation, ...]:
+    """Starts what is left to do of rings that have settled while nobody watched them."""
+    records = {ring: world.state.load().ring(ring) for ring in world.settings.runtime_rings}
+    started: list[Operation] = []
+    for ring, record in records.items():
+        over = record.settling and record.settling.until <= world.clock.now() and not record.stuck
+        if over and not watched(world, ring):
+            with suppress(RingBusy):
+                started.append(_settled(operations, ring, record))
+    return tuple(started)
+
+
+def _settled(operations: Operations, ring: str, record: RingRecord) -> Operation:
+    """The one operation that stops what waited in the other slot."""
+    request = Request(kind=Kind.SETTLE, ring=ring, release=record.release)
+    return operations.start(request, MONITOR, f"settle {ring} {record.release} {record.deployed_at}")
 
 
 def watched(world: World, ring: str) -> bool:

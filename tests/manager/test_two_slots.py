@@ -185,6 +185,16 @@ async def test_the_monitor_sends_strayed_users_back(shop: Shop) -> None:
     at_rest(shop)
 
 
+async def test_recover_ends_what_nobody_watched(shop: Shop) -> None:
+    await two_in_prod()(shop)
+    assert (await shop.manager.recover(ANN)).resumed == ()
+    shop.clock.seconds += 330
+    (settled_by,) = (await shop.manager.recover(ANN)).resumed
+    assert (await shop.manager.operation(settled_by)).result
+    assert statuses(shop, BLUE) == {"exited"}
+    at_rest(shop)
+
+
 async def test_down_leaves_no_slot(shop: Shop) -> None:
     await two_in_prod()(shop)
     assert (await shop.down()).outcome == "down"
