@@ -69,7 +69,11 @@ class HaproxyEdge:
             await run_sync(self._switch, ring, route)
 
     async def routes(self) -> Mapping[str, Route]:
-        return edge_map.routes(edge_map.shown(await run_sync(self._socket.ask, _SHOW_MAP)))
+        said = await run_sync(self._socket.ask, _SHOW_MAP)
+        try:
+            return edge_map.routes(edge_map.shown(said))
+        except ValueError as error:
+            raise EngineFailure(f"the edge's map has an entry that leads nowhere: {error}", START) from error
 
     async def unreached(self, ring: str, slot: Slot) -> tuple[str, ...]:
         """Also those whose container has another address by now than the one that the edge knows."""

@@ -5,7 +5,7 @@ The shape is Compose's own (`docker compose config --format json`), so it stays 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from graphlib import TopologicalSorter
 from typing import Any, cast
 
@@ -171,28 +171,56 @@ def _as_guest(config: Mapping[str, Any]) -> Config:
     return moved
 
 
-def cannot_run_twice(config: Mapping[str, Any], fronts: Collection[str]) -> dict[str, str]:
-    """service -> why a second copy of it beside the first would do harm, or could not start."""
-    found = {name: _in_the_way(service, name in fronts) for name, service in services(config).items()}
+def cannot_run_twice(
+    config: Mapping[str, Any], fronts: Mapping[str, int | None], shared: str | None = None
+) -> dict[str, str]:
+    """service -> why a second copy of it beside the first would do harm, or could not start.
+
+    `fronts`: services behind the edge, with the container port that the edge goes to; `shared`: the network to the
+    backbone, which each slot has for itself.
+    """
+    networks = cast("Mapping[str, Config | None]", config.get("networks") or {})
+    common = {
+        key: str(network.get("name") or key)
+        for key, network in networks.items()
+        if network and network.get("external") and network.get("name") != shared
+    }
+    found = {
+        name: _in_the_way(service, name in fronts, fronts.get(name)) or _on_one_network(service, common)
+        for name, service in services(config).items()
+    }
     return {name: why for name, why in found.items() if why}
 
 
-def _in_the_way(service: Config, has_front: bool) -> str | None:
-    published = [
-        port["published"] for port in cast("list[Config]", service.get("ports") or []) if port.get("published")
-    ]
-    if published and not has_front:
-        return f"it publishes port {', '.join(str(port) for port in published)} past the edge"
+def _in_the_way(service: Config, has_front: bool, front: int | None) -> str | None:
+    ports = cast("list[Config]", service.get("ports") or [])
+    past = [str(p["published"]) for p in ports if p.get("published") and not (has_front and p.get("target") == front)]
+    if past:
+        return f"it publishes port {', '.join(past)} past the edge"
     for mount in cast("list[Config]", service.get("volumes") or []):
-        if mount.get("type") in {"volume", "bind"} and not mount.get("read_only"):
+        named = mount.get("type") == "bind" or (mount.get("type") == "volume" and mount.get("source"))
+        if named and not mount.get("read_only"):
             return f"it writes to {mount.get('source') or mount.get('target')}"
-    if service.get("network_mode") == "host":
-        return "it is on the host's network"
+    if service.get("volumes_from"):
+        return "it writes to volumes of another service"
+    for what in ("network_mode", "pid", "ipc"):
+        if service.get(what) == "host":
+            return f"it shares the host's {what.removesuffix('_mode')}"
     deploy: Config = service.get("deploy") or {}
     resources: Config = deploy.get("resources") or {}
     reservations: Config = resources.get("reservations") or {}
-    if service.get("devices") or reservations.get("devices"):
+    if service.get("devices") or service.get("gpus") or reservations.get("devices"):
         return "it has a device of its own"
+    return None
+
+
+def _on_one_network(service: Config, common: Mapping[str, str]) -> str | None:
+    """Where both slots are on a network, a name leads to either of them; and an address is one container's."""
+    for key, joined in cast("Mapping[str, Config | None]", service.get("networks") or {}).items():
+        if key in common:
+            return f"both slots would answer to its name on the network {common[key]}"
+        if joined and (joined.get("ipv4_address") or joined.get("ipv6_address")):
+            return "it has a fixed address"
     return None
 
 

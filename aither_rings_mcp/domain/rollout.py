@@ -130,6 +130,8 @@ TRANSITIONS: Mapping[tuple[Phase, Signal], Phase] = {
     (Phase.SWITCHING, Signal.ROUTED): Phase.RECORDING,
     (Phase.SWITCHING, Signal.OK): Phase.VERIFYING,
     (Phase.SWITCHING, Signal.DOWN): Phase.RECORDING,
+    # A slot to go back to that is not well any more: users stay where they are.
+    (Phase.SWITCHING, Signal.REFUSED): Phase.FAILED,
     (Phase.SWITCHING, Signal.ERROR): Phase.RESTORING,
     (Phase.SWITCHING, Signal.KEPT): Phase.RECORDING,
     (Phase.VERIFYING, Signal.OK): Phase.RECORDING,
@@ -232,6 +234,8 @@ class Operation(Value):
     #: How the release takes over, and the slot that it comes to; None where nothing that runs changes.
     strategy: Strategy | None = None
     slot: Slot | None = None
+    #: Whether another release serves meanwhile, in the other slot.
+    beside: bool = False
     #: What the edge counted: for what served before, by which the new release is judged, and for the new release
     #: until it got its users.
     baseline: Traffic | None = None

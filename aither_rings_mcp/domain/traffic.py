@@ -75,17 +75,14 @@ class Meter(Value):
         """
         latest = self.looks[-1]
         within = next((look for look in reversed(self.looks) if look.at <= latest.at - rule.window), self.looks[0])
-        found = Judged(verdict=Verdict.UNKNOWN, requests=self.requests)
         for start in (within, self.looks[0]):
             requests = latest.traffic.requests - start.traffic.requests
             if requests < rule.requests:
                 continue
             errors = latest.traffic.errors - start.traffic.errors
             why = _too_many_errors(requests, errors, rule, baseline) or _too_slow(latest.traffic, rule, baseline)
-            found = Judged(verdict=Verdict.BAD if why else Verdict.GOOD, requests=requests, reason=why)
-            if why:
-                break
-        return found
+            return Judged(verdict=Verdict.BAD if why else Verdict.GOOD, requests=requests, reason=why)
+        return Judged(verdict=Verdict.UNKNOWN, requests=self.requests)
 
 
 def since(before: Traffic, now: Traffic) -> Traffic:

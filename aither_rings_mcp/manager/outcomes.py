@@ -171,7 +171,7 @@ def summary(op: Operation, outcome: str, interrupted: bool = False) -> str:
             return f"{ring} is back on {release}, verified by image id and health."
         case "rolled_back" if op.slotted and op.previous:
             why = "it did not prove itself" if reason else "it could not be started"
-            met = "users had met a share of it" if _met(op) else "no user met it"
+            met = "users had met some of it" if _met(op) else "no user met it"
             return f"{release} was refused because {why}; {ring} stays on {op.previous}, and {met}."
         case "rolled_back":
             went = f"back on {op.previous}" if op.previous else "down, as before"
@@ -185,13 +185,13 @@ def summary(op: Operation, outcome: str, interrupted: bool = False) -> str:
         case "up" | "down":
             return f"{ring} is {outcome}."
         case "settled":
-            return f"{ring} has settled on {release}; the slot before is stopped and stays as a way back."
+            return f"{ring} has settled on {release}; its other slot is stopped."
         case _:
             return f"The {op.request.kind} of {ring} ended as {outcome}."
 
 
 def _met(op: Operation) -> bool:
-    return any(step.phase is Phase.CANARY for step in op.steps)
+    return any(step.phase in {Phase.CANARY, Phase.ROLLING, Phase.SWITCHING} for step in op.steps)
 
 
 def next_actions(op: Operation, outcome: str, onward: Sequence[str] = ()) -> tuple[NextAction, ...]:

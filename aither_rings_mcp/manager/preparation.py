@@ -148,7 +148,7 @@ class Preparation:
         slot = record.slot.other if record.running else record.slot
         update: dict[str, object] = {"release": release, "strategy": choice.strategy}
         if choice.strategy is not Strategy.RECREATE:
-            update["slot"] = slot
+            update |= {"slot": slot, "beside": record.running}
         op = op.model_copy(update=update)
         run_file(world, release, op.slot)
         if world.settings.rings[ring].fronts:

@@ -322,7 +322,7 @@ class RingManager:
     async def recover(self, actor: Actor, *, wait_s: float | None = None, watch: Watch | None = None) -> RecoverAnswer:
         """Carries on every operation whose worker died, and waits up to `wait_s` seconds for each to end."""
         resumed = [op.id for op in self._operations.interrupted() if self._operations.resume(op)]
-        resumed += [op.id for op in settling.overdue(self._world, self._operations)]
+        resumed += [op.id for op in await settling.overdue(self._world, self._operations)]
         ends = [(await self._operations.watch(one, wait_s, watch))[0] for one in resumed]
         unfinished = [op.id for op in ends if not op.final]
         parts = [

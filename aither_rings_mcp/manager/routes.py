@@ -43,6 +43,19 @@ async def kept(world: World, records: Mapping[str, RingRecord], say: OnLine) -> 
         except EngineFailure as error:
             return error.message
     for ring in astray:
-        await world.edge.route(ring, Route(slot=records[ring].slot))
-        say(f"{ring}: the edge sent users elsewhere; they are back on {records[ring].slot}")
+        await _back(world, ring, say)
     return None
+
+
+async def _back(world: World, ring: str, say: OnLine) -> None:
+    """Under the ring's claim, and by its record as it is then: whoever changes the ring knows better."""
+    claim = world.claims.take(ring, "routes")
+    if claim is None:
+        return
+    try:
+        record = world.state.load().ring(ring)
+        if await strayed(world, {ring: record}):
+            await world.edge.route(ring, Route(slot=record.slot))
+            say(f"{ring}: the edge sent users elsewhere; they are back on {record.slot}")
+    finally:
+        claim.release()

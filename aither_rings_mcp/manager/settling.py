@@ -7,20 +7,26 @@ judged by the edge's counters, within seconds; the slot before waits, and takes 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from contextlib import suppress
+from datetime import timedelta
 
 from aither_rings_mcp.domain.errors import EngineFailure, RingBusy, RingError
 from aither_rings_mcp.domain.model import RingRecord, Settling
-from aither_rings_mcp.domain.rollout import Kind, Operation, Request
+from aither_rings_mcp.domain.rollout import Kind, Operation, Phase, Request
 from aither_rings_mcp.domain.slots import Traffic
 from aither_rings_mcp.domain.traffic import Meter, Verdict
 from aither_rings_mcp.domain.watch import Call, RingWatch, judge
+from aither_rings_mcp.manager import backbone
 from aither_rings_mcp.manager.alerts import MONITOR, Alerts
 from aither_rings_mcp.manager.looks import Looks
 from aither_rings_mcp.manager.operations import Operations
 from aither_rings_mcp.manager.restorer import Restorer
 from aither_rings_mcp.manager.world import MONITOR_CLAIM, World
 from aither_rings_mcp.ports import OnLine
+
+#: So often an operation is carried on that does not come further.
+_TRIES = 3
 
 
 class Settle:
@@ -35,7 +41,7 @@ class Settle:
         self._meter: Meter | None = None
         self._of: tuple[str | None, object] = (None, None)
         self._watch = RingWatch()
-        self._looked_at = -math.inf
+        self._looked_at = self._held_until = -math.inf
 
     async def look(self, ring: str, *, probing: bool) -> bool:
         """Judges the release by its answers; False once there is nothing to watch any more. `probing`: and by its
@@ -44,14 +50,14 @@ class Settle:
         world = self._world
         record = world.state.load().ring(ring)
         settling = record.settling
-        if settling is None or record.stuck:
+        if settling is None or record.stuck or not record.running:
             return False
         if world.claims.holder(ring):
             return True  # somebody changes it: what comes of that is to be seen
         if (record.release, record.deployed_at) != self._of:
             self._of, self._meter = (record.release, record.deployed_at), None
         if world.clock.now() >= settling.until:
-            return self._retire(ring, record)
+            return await self._retire(ring, record)
         why = await self._bad_answers(ring, record, settling)
         if why is None and probing:
             why = await self._bad_health(ring, record)
@@ -61,14 +67,30 @@ class Settle:
 
     async def _bad_answers(self, ring: str, record: RingRecord, settling: Settling) -> str | None:
         clock, rule = self._world.clock, self._world.settings.rollback.traffic
+        now = clock.monotonic()
         try:
             counted = (await self._world.edge.traffic(ring)).get(record.slot, Traffic())
         except EngineFailure:  # it is the backbone's trouble, and told as that
+            self._hold(now)
             return None
-        now = clock.monotonic()
+        if self._meter and counted.requests < self._meter.raw.requests:
+            self._hold(now)  # the edge starts anew, and maybe not alone
+        if now < self._held_until:
+            self._meter = Meter.started(now, counted)
+            return None
         self._meter = (self._meter or Meter.started(now, settling.before_users)).seen(now, counted, rule)
         judged = self._meter.judged(rule, settling.baseline)
-        return judged.reason if judged.verdict is Verdict.BAD else None
+        if judged.verdict is not Verdict.BAD:
+            return None
+        if excuse := await backbone.trouble(self._world):
+            self._say(f"{ring}: {judged.reason}, but held: {excuse}")
+            self._hold(now)
+            return None
+        return judged.reason
+
+    def _hold(self, now: float) -> None:
+        """Nobody can tell whose fault it is, and once that is over services need their whole time."""
+        self._held_until = now + self._world.settings.limits.healthy
 
     async def _bad_health(self, ring: str, record: RingRecord) -> str | None:
         rule, now = self._world.settings.rollback, self._world.clock.monotonic()
@@ -82,8 +104,10 @@ class Settle:
         judgement = judge(self._watch.samples, rule)
         return judgement.reason if judgement.call is Call.CONDEMNED else None
 
-    def _retire(self, ring: str, record: RingRecord) -> bool:
-        """It has settled: an operation of its own stops what waited."""
+    async def _retire(self, ring: str, record: RingRecord) -> bool:
+        """It has settled: an operation of its own stops what waited, once nobody is connected to it any more."""
+        if await _still_open(self._world, ring, record):
+            return True
         rule = self._world.settings.rollback.traffic
         if self._meter and self._meter.requests < rule.requests and record.settling and record.settling.release:
             self._say(f"{ring}: {self._meter.requests} requests came while it settled: probes alone decided")
@@ -104,9 +128,12 @@ async def watch(world: World, operations: Operations, ring: str, say: OnLine) ->
     world.workers.expect()
     alerts = Alerts(world, say, {}, lambda: None)
     settle = Settle(world, operations, Restorer(world, operations, alerts, say), Looks(world, alerts), say)
+    tried = Counter[tuple[str, str]]()
     try:
         while True:
             try:
+                if world.claims.holder(MONITOR_CLAIM) is None:
+                    _carry_on(operations, ring, tried)
                 if not await settle.look(ring, probing=world.claims.holder(MONITOR_CLAIM) is None):
                     return
             except RingError as error:  # a full disk, an engine that is away: it may pass
@@ -117,13 +144,32 @@ async def watch(world: World, operations: Operations, ring: str, say: OnLine) ->
         claim.release()
 
 
-def overdue(world: World, operations: Operations) -> tuple[Operation, ...]:
+def _carry_on(operations: Operations, ring: str, tried: Counter[tuple[str, str]]) -> None:
+    """What takes this release back is carried on where its worker died, and nobody else is there to see it."""
+    for op in operations.interrupted():
+        if op.request.ring == ring and tried[op.id, op.phase] < _TRIES:
+            tried[op.id, op.phase] += 1
+            operations.resume(op)
+
+
+async def _still_open(world: World, ring: str, record: RingRecord) -> bool:
+    """Whether connections to the slot that waits are open, and have time left."""
+    drain = world.settings.edge.drain if world.settings.edge else 0.0
+    if record.settling is None or world.clock.now() >= record.settling.until + timedelta(seconds=drain):
+        return False
+    try:
+        return (await world.edge.traffic(ring)).get(record.slot.other, Traffic()).open > 0
+    except EngineFailure:  # nobody is connected by way of an edge that is away
+        return False
+
+
+async def overdue(world: World, operations: Operations) -> tuple[Operation, ...]:
     """Starts what is left to do of rings that have settled while nobody watched them."""
     records = {ring: world.state.load().ring(ring) for ring in world.settings.runtime_rings}
     started: list[Operation] = []
     for ring, record in records.items():
         over = record.settling and record.settling.until <= world.clock.now() and not record.stuck
-        if over and not watched(world, ring):
+        if over and not watched(world, ring) and not await _still_open(world, ring, record):
             with suppress(RingBusy):
                 started.append(_settled(operations, ring, record))
     return tuple(started)
@@ -132,7 +178,12 @@ def overdue(world: World, operations: Operations) -> tuple[Operation, ...]:
 def _settled(operations: Operations, ring: str, record: RingRecord) -> Operation:
     """The one operation that stops what waited in the other slot."""
     request = Request(kind=Kind.SETTLE, ring=ring, release=record.release)
-    return operations.start(request, MONITOR, f"settle {ring} {record.release} {record.deployed_at}")
+    key = f"settle {ring} {record.release} {record.deployed_at}"
+    while True:
+        op = operations.start(request, MONITOR, key)
+        if not op.final or op.phase is Phase.DONE:
+            return op
+        key += " again"
 
 
 def watched(world: World, ring: str) -> bool:

@@ -9,11 +9,13 @@ from datetime import timedelta
 from aither_rings_mcp.domain import policy
 from aither_rings_mcp.domain.answers import Verification
 from aither_rings_mcp.domain.errors import DockerUnavailable, EngineFailure, RingError
+from aither_rings_mcp.domain.health import ServiceState
 from aither_rings_mcp.domain.model import Release, RingRecord, Settling
 from aither_rings_mcp.domain.rollout import Kind, Operation, Signal
 from aither_rings_mcp.domain.settings import Strategy
 from aither_rings_mcp.domain.slots import Route, Slot, Traffic
 from aither_rings_mcp.domain.traffic import Meter, Verdict, since
+from aither_rings_mcp.domain.verdict import Verdict as GateVerdict
 from aither_rings_mcp.domain.verdict import blocking
 from aither_rings_mcp.manager import hooks, observer
 from aither_rings_mcp.manager.drain import Drain
@@ -66,9 +68,11 @@ class SlotSteps:
             return None
         self._proved = release.id
         seen = Verification(images_match=True, healthy=len(health), total=len(health))
+        await hooks.run_or_say(self._world, op, "pre_rollback", self._say, to=release.id)
         return op.model_copy(
             update={
                 "release": release,
+                "beside": True,
                 "strategy": Strategy.BLUE_GREEN,
                 "slot": other,
                 "verification": seen.model_dump(exclude_none=True),
@@ -108,12 +112,15 @@ class SlotSteps:
         except EngineFailure as error:
             return await self._came_to_nothing(op, Signal.UNHEALTHY, error)
         seen = await verified(world, project, release, self._say, fresh=not came_back)
-        if seen.reason is None and (why := await self._edge.unreached(ring, _slot(op))):
-            seen = seen.model_copy(update={"reason": why})
-        if seen.reason is None and not came_back:
-            op, why = await self._smoke_tested(op, project)
+        # What cannot be measured is not the release's fault: it does not come, and is not condemned.
+        unmeasured = await self._edge.unreached(ring, _slot(op)) if seen.reason is None else None
+        if seen.reason is None and unmeasured is None and not came_back:
+            op, why, unmeasured = await self._smoke_tested(op, project)
             seen = seen.model_copy(update={"reason": why})
         op = op.model_copy(update={"verification": seen.model_dump(exclude_none=True)})
+        if unmeasured:
+            next_step = "Look at the operation's log, mend what it names, then ask again."
+            return await self._came_to_nothing(op, Signal.UNHEALTHY, EngineFailure(unmeasured, next_step))
         if seen.reason:
             stays = f"going back to {release.id} failed: {seen.reason}; {ring} stays on {op.previous}"
             return await self._came_to_nothing(op, Signal.UNHEALTHY, EngineFailure(stays, "Choose another release."))
@@ -125,6 +132,7 @@ class SlotSteps:
         """Gives the release a growing share of the requests, each judged by its answers before the next."""
         world, ring, slot = self._world, op.request.ring, _slot(op)
         canary = world.settings.rings[ring].canary
+        await self._nobody_there(op)
         if failure := await self._no_longer(op):
             return Signal.UNHEALTHY, op.failed(failure)
         for share in [step for step in canary.steps if step < 100] if canary else []:
@@ -165,17 +173,24 @@ class SlotSteps:
     async def switch(self, op: Operation) -> Moved:
         """Everybody gets the new slot, in one step of the edge."""
         ring, slot = op.request.ring, _slot(op)
+        if op.request.kind is not Kind.ROLLBACK:
+            await self._nobody_there(op)
         if failure := await self._no_longer(op):
-            return Signal.ERROR, op.failed(failure)
+            if op.request.kind is Kind.ROLLBACK:
+                await self._world.edge.route(ring, Route(slot=self._record(op).slot))
+            return await self._came_to_nothing(op, Signal.ERROR, failure)
         if op.request.kind is not Kind.ROLLBACK:
             now = await self._edge.traffic(ring)
-            before = since(op.baseline or Traffic(), now.get(slot.other, Traffic()))
+            whole = now.get(slot.other, Traffic())
+            before = since(op.baseline or Traffic(), whole)
+            if before.requests < self._world.settings.rollback.traffic.requests:
+                before = whole  # few came while it came: then what the edge counted before tells more
             op = op.model_copy(update={"baseline": before, "before_users": now.get(slot)})
         await self._world.edge.route(ring, Route(slot=slot))
         self._say(f"{ring} is on {slot}")
         return Signal.ROUTED, op
 
-    def recorded(self, op: Operation, before: RingRecord, record: RingRecord) -> RingRecord:
+    def recorded(self, op: Operation, record: RingRecord) -> RingRecord:
         """The record of a ring that changed its slot. What waits in the other one after a rollback is bad."""
         settle = self._world.settings.rollback.settle if op.request.kind is not Kind.ROLLBACK else 0
         settling = Settling(
@@ -185,7 +200,7 @@ class SlotSteps:
             before_users=op.before_users or Traffic(),
         )
         # Where nothing ran before, nothing waits.
-        return record.model_copy(update={"slot": _slot(op), "settling": settling if before.running else None})
+        return record.model_copy(update={"slot": _slot(op), "settling": settling if op.beside else None})
 
     async def left_behind(self, op: Operation) -> Operation:
         """Keeps what there is to see of a release that was gone back from; it still runs, without users."""
@@ -235,13 +250,9 @@ class SlotSteps:
         return (Signal.UNTOUCHED if good else Signal.DOWN), op
 
     async def retire(self, op: Operation) -> Moved:
-        """Stops what waited in the other slot, once its last requests are through. Its containers stay: a way back
-        that takes as long as starting them.
-        """
+        """Stops what waited in the other slot. Its containers stay: a way back that takes as long as starting them."""
         ring = op.request.ring
-        other = self._record(op).slot.other
-        await self._edge.wait(ring, other)
-        await self._world.compose.stop(self._world.project(ring, other), self._say)
+        await self._world.compose.stop(self._world.project(ring, self._record(op).slot.other), self._say)
         return Signal.OK, op
 
     # -- shared pieces
@@ -261,6 +272,16 @@ class SlotSteps:
         self._proved = None if seen.reason else _release(op).id
         return EngineFailure(seen.reason, "Look at its log, then ask again.") if seen.reason else None
 
+    async def _ended(self, project: str, release: Release) -> bool:
+        """Whether something of it does not run that should; what ran to its end is well."""
+        seen = await observer.look(self._world, project, self._world.services_of(release))
+        return any(service.state in {ServiceState.EXITED, ServiceState.MISSING} for service in seen)
+
+    async def _nobody_there(self, op: Operation) -> None:
+        """Users stay with what served while a worker that carries this on proves anew what they were sent to."""
+        if self._proved != _release(op).id and op.beside:
+            await self._world.edge.route(op.request.ring, Route(slot=_slot(op).other))
+
     async def _run(self, op: Operation) -> None:
         world, release, slot = self._world, _release(op), _slot(op)
         await world.compose.up(world.project(op.request.ring, slot), run_file(world, release, slot), self._say)
@@ -270,7 +291,7 @@ class SlotSteps:
         """Starts what serves by the record where it does not run any more, as after a power cut."""
         world, release = self._world, self._world.releases.load(str(record.release))
         project = world.project(ring, record.slot)
-        if self._proved is None and any(c.status == "exited" for c in await world.engine.containers(project)):
+        if self._proved is None and await self._ended(project, release):
             try:
                 await world.compose.up(project, run_file(world, release, record.slot), self._say)
             except DockerUnavailable:
@@ -287,21 +308,27 @@ class SlotSteps:
         await self._world.compose.stop(self._world.project(op.request.ring, _slot(op)), self._say)
         return Signal.REFUSED, op.failed(error)
 
-    async def _smoke_tested(self, op: Operation, project: str) -> tuple[Operation, str | None]:
-        """The smoke tests of the path, asked of the very containers that users will meet."""
+    async def _smoke_tested(self, op: Operation, project: str) -> tuple[Operation, str | None, str | None]:
+        """The smoke tests of the path, asked of the very containers that users will meet: what did not pass, and what
+        could not be measured.
+        """
         world, request = self._world, op.request
         path = next((p for p in world.settings.paths if (p.source, p.target) == (request.source, request.ring)), None)
-        specs = tuple(spec for spec in path.gates if spec.gate == _ASKS_THE_RELEASE) if path else ()
+        alone = {"after": (), "cache": False}
+        specs = tuple(s.model_copy(update=alone) for s in path.gates if s.gate == _ASKS_THE_RELEASE) if path else ()
         if path is None or not specs or request.override:
-            return op, None
+            return op, None, None
         logs = world.journals.folder(op.id) / f"gates-{_slot(op)}"
         asked = path.model_copy(update={"gates": specs})
         results = await examine_in(world, asked, _release(op), project, logs, self._say)
         results = tuple(result.model_copy(update={"name": f"{result.name} in {_slot(op)}"}) for result in results)
         known = {result.name for result in results}
         op = op.model_copy(update={"gates": (*(g for g in op.gates if g.name not in known), *results)})
-        stopped = ", ".join(result.name for result in blocking(results))
-        return op, f"{stopped} did not pass" if stopped else None
+        failed = [result.name for result in blocking(results) if result.status is GateVerdict.FAILED]
+        others = [f"{result.name}: {result.status}" for result in blocking(results)]
+        if failed:
+            return op, f"{', '.join(failed)} did not pass", None
+        return op, None, f"nobody can tell whether it passes: {', '.join(others)}" if others else None
 
     def _record(self, op: Operation) -> RingRecord:
         return self._world.state.load().ring(op.request.ring)

@@ -18,7 +18,7 @@ from aither_rings_mcp.domain.model import Candidate, Override, Release, RingReco
 from aither_rings_mcp.domain.naming import ring_tag
 from aither_rings_mcp.domain.rollout import Kind, Operation, Phase, Signal
 from aither_rings_mcp.domain.settings import Unhealthy
-from aither_rings_mcp.domain.slots import Route
+from aither_rings_mcp.domain.slots import Route, Slot
 from aither_rings_mcp.domain.verdict import GateResult, blocking
 from aither_rings_mcp.manager import backbone, hooks
 from aither_rings_mcp.manager.evidence import Collector
@@ -99,9 +99,10 @@ class Steps:
     async def _accepted(self, op: Operation) -> Moved:
         """What runs now is written down first: it is what a restore goes back to."""
         op = op.model_copy(update={"previous": self._record(op).release})
-        if op.request.leaving not in {None, op.previous}:
+        leaving, runs = op.request.leaving, op.previous if self._record(op).running else None
+        if leaving not in {None, runs}:
             raise InvalidTransition(
-                f"{op.request.ring} runs {op.previous} by now, and not {op.request.leaving}", "Look again, then decide."
+                f"{op.request.ring} runs {runs or 'nothing'} by now, and not {leaving}", "Look again, then decide."
             )
         match op.request.kind:
             case Kind.DEPLOY:
@@ -158,7 +159,8 @@ class Steps:
         try:
             if request.ring == BACKBONE:
                 return Signal.DOWN, await self._switched_backbone(op)
-            await self._other_slots_down(request.ring)
+            if request.kind is not Kind.UP:
+                await self._other_slots_down(request.ring)
             if request.kind in {Kind.DOWN, Kind.ROLLBACK}:
                 await world.compose.down(world.project(request.ring), self._say)
             if request.kind is Kind.DOWN:
@@ -194,6 +196,8 @@ class Steps:
         if op.request.kind is Kind.DOWN:
             await self._world.compose.down_backbone(self._say)
             return op
+        for ring in self._world.settings.runtime_rings:
+            self._world.project(ring)  # raises where the edge would lose a slot that serves
         await self._world.edge.prepare(self._say)
         await self._world.compose.up_backbone(self._say)
         if why := await backbone.waited_for(self._world, self._say):
@@ -231,7 +235,7 @@ class Steps:
             state = world.state.load()
             record = self._recorded(op, state.ring(ring))
             if op.slotted:
-                record = self._slots.recorded(op, state.ring(ring), record)
+                record = self._slots.recorded(op, record)
                 op = op.model_copy(update={"settling_until": record.settling and record.settling.until})
             world.state.save(state.with_ring(ring, record))
         if op.slotted and op.request.kind is Kind.ROLLBACK:
@@ -243,13 +247,18 @@ class Steps:
 
     def _recorded(self, op: Operation, record: RingRecord) -> RingRecord:
         """The ring's record once this rollout is done."""
+        if op.request.kind in {Kind.DEPLOY, Kind.PROMOTE, Kind.ROLLBACK}:
+            # what settled until now was replaced; where the new one has to settle, that is said in its place
+            record = record.model_copy(update={"settling": None})
         now, keep = op.updated_at, self._world.settings.keep_releases
         match op.request.kind:
             case Kind.UP:
                 return record.model_copy(update={"running": True, "stuck": record.stuck if op.kept_unhealthy else None})
             case Kind.DOWN:
                 # What could not be stopped still runs, for all that is known.
-                return record.model_copy(update={"running": record.running and op.kept_unhealthy})
+                if op.kept_unhealthy:
+                    return record
+                return record.model_copy(update={"running": False, "settling": None, "slot": Slot.BLUE})
             case Kind.SETTLE:
                 return record.model_copy(update={"settling": None})
             case Kind.ROLLBACK:
@@ -362,6 +371,8 @@ class Steps:
             elif op.previous != record.release:
                 good, keep = world.releases.load(op.previous), world.settings.keep_releases
                 record = policy.went_back(record, good, op.updated_at, None, "", keep)
+            # whatever waited in the other slot made room for what went
+            record = record.model_copy(update={"settling": None})
             if not op.slotted:
                 record = record.model_copy(update={"returned": op.previous is not None})
             world.state.save(state.with_ring(ring, record))

@@ -43,8 +43,10 @@ async def choose(world: World, release: Release, config: ComposeConfig) -> Choic
     reasons: list[str] = []
     if release.schema_change is SchemaChange.CONTRACT and record.running:
         reasons.append("it declares a `contract`: what it takes away, the release before still uses")
-    for name, why in sorted(cannot_run_twice(config, ring.fronts).items()):
-        if name not in world.settings.services or not world.settings.services[name].twice:
+    services = world.settings.services
+    fronts = {name: services[name].probe.port if name in services else None for name in ring.fronts}
+    for name, why in sorted(cannot_run_twice(config, fronts, ring.shared_network).items()):
+        if name not in services or not services[name].twice:
             reasons.append(
                 f"{name} cannot run twice: {why} (make it part of the backbone, or say `twice: true` in rings.yaml)"
             )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from aither_rings_mcp.domain.errors import ConfigInvalid
 from aither_rings_mcp.domain.model import Release, RingKind
 from aither_rings_mcp.domain.settings import Settings
 from aither_rings_mcp.domain.slots import Slot
@@ -73,9 +74,15 @@ class World:
     def project(self, ring: str, slot: Slot | None = None) -> str:
         """The Compose project of a runtime ring: of one of its slots, or of the one that serves by the record."""
         settings = self.settings.rings[ring]
-        if settings.green and (slot or self.state.load().ring(ring).slot) is Slot.GREEN:
-            return settings.green.project
-        return str(settings.project)
+        slot = slot or self.state.load().ring(ring).slot
+        if slot is Slot.BLUE:
+            return str(settings.project)
+        if settings.green is None:
+            raise ConfigInvalid(
+                f"{ring} runs in its slot green, but rings.yaml has no `green` for it any more",
+                f"Put `green` back. To do without it, `ring-ctl down {ring}` first, and `up {ring}` afterwards.",
+            )
+        return settings.green.project
 
     def slots(self, ring: str) -> tuple[Slot, ...]:
         """The slots that a runtime ring has."""

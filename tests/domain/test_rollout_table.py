@@ -28,7 +28,7 @@ starting: ok>proving error>restoring refused>failed
 proving: ok>switching share>canary unhealthy>restoring refused>failed
 canary: ok>switching unhealthy>restoring
 rolling: ok>switching unhealthy>restoring refused>failed
-switching: ok>verifying routed>recording down>recording error>restoring kept>recording
+switching: ok>verifying routed>recording down>recording error>restoring kept>recording refused>failed
 verifying: ok>recording kept>recording unhealthy>restoring
 retiring: ok>recording
 recording: ok>done
@@ -118,13 +118,18 @@ def test_whatever_fails_while_restoring_is_stuck_and_not_tried_again() -> None:
 def test_an_ending_that_says_nothing_happened_comes_before_any_effect_on_what_serves() -> None:
     for nothing_happened in (Phase.BLOCKED, Phase.CANCELLED):
         assert into(nothing_happened) <= BEFORE_EFFECT
-    assert into(Phase.FAILED) <= BEFORE_EFFECT | BESIDE | {Phase.ROLLING}
+    # from these a rollback whose slot is not well: its users are sent back to where they were
+    assert into(Phase.FAILED) <= BEFORE_EFFECT | BESIDE | {Phase.ROLLING, Phase.SWITCHING}
 
 
 def test_once_the_switch_began_it_cannot_be_cancelled_or_given_up() -> None:
     after = {phase for phase in Phase if phase not in BEFORE_EFFECT}
+    after_switch = {Phase.SWITCHING} | reachable(Phase.SWITCHING)
     assert not [phase for phase, signal in TRANSITIONS if phase in after and signal is Signal.CANCEL]
-    assert not reachable(Phase.SWITCHING) & {Phase.BLOCKED, Phase.CANCELLED, Phase.FAILED}
+    assert not reachable(Phase.SWITCHING) & {Phase.BLOCKED, Phase.CANCELLED}
+    assert [
+        signal for (phase, signal), after in TRANSITIONS.items() if phase in after_switch and after is Phase.FAILED
+    ] == [Signal.REFUSED]
 
 
 def test_until_the_switch_begins_it_can_be_cancelled() -> None:

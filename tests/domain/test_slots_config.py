@@ -71,7 +71,12 @@ def test_the_config_given_is_left_alone() -> None:
         ({"volumes": [{"type": "volume", "source": "data", "target": "/data"}]}, "it writes to data"),
         ({"volumes": [{"type": "bind", "source": "/srv/data", "target": "/data"}]}, "it writes to /srv/data"),
         ({"ports": PUBLISHED}, "it publishes port 9001 past the edge"),
-        ({"network_mode": "host"}, "it is on the host's network"),
+        ({"network_mode": "host"}, "it shares the host's network"),
+        ({"pid": "host"}, "it shares the host's pid"),
+        ({"gpus": [{"count": 1}]}, "it has a device of its own"),
+        ({"volumes_from": ["other"]}, "it writes to volumes of another service"),
+        ({"networks": {"ring": {"ipv4_address": "10.0.0.2"}}}, "it has a fixed address"),
+        ({"networks": {"company": None}}, "both slots would answer to its name on the network company"),
         ({"devices": ["/dev/dri"]}, "it has a device of its own"),
         (
             {"deploy": {"resources": {"reservations": {"devices": [{"driver": "nvidia"}]}}}},
@@ -80,7 +85,8 @@ def test_the_config_given_is_left_alone() -> None:
     ],
 )
 def test_what_two_copies_would_fight_over_is_told(service: dict[str, Any], why: str) -> None:
-    assert cannot_run_twice({"services": {"one": service}}, ()) == {"one": why}
+    config = {"services": {"one": service}, "networks": CONFIG["networks"]}
+    assert cannot_run_twice(config, {}, "shop-shared") == {"one": why}
 
 
 @pytest.mark.parametrize(
@@ -89,15 +95,22 @@ def test_what_two_copies_would_fight_over_is_told(service: dict[str, Any], why: 
         {"volumes": [{"type": "bind", "source": "/etc/tls", "target": "/tls", "read_only": True}]},
         {"volumes": [{"type": "tmpfs", "target": "/tmp"}]},
         {"ports": [{"target": 8000}]},
+        {"volumes": [{"type": "volume", "target": "/cache"}]},
+        {"networks": {"ring": None, "shared": None}},
         {},
     ],
 )
 def test_what_nobody_fights_over_runs_twice(service: dict[str, Any]) -> None:
-    assert cannot_run_twice({"services": {"one": service}}, ()) == {}
+    config = {"services": {"one": service}, "networks": CONFIG["networks"]}
+    assert cannot_run_twice(config, {}, "shop-shared") == {}
 
 
 def test_a_front_port_is_the_edges() -> None:
-    assert cannot_run_twice({"services": {"api": {"ports": PUBLISHED}}}, ["api"]) == {}
+    assert cannot_run_twice({"services": {"api": {"ports": PUBLISHED}}}, {"api": 8000}) == {}
+    more = [*PUBLISHED, {"published": "7000", "target": 7000}]
+    assert cannot_run_twice({"services": {"api": {"ports": more}}}, {"api": 8000}) == {
+        "api": "it publishes port 7000 past the edge"
+    }
 
 
 def test_what_others_depend_on_starts_first() -> None:

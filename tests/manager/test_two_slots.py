@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from fakes.checks import at_rest
 from fakes.machine import Fault, image_id
-from fakes.shop import ANN, Shop, twins
+from fakes.shop import ANN, Shop, reopened, twins
 from fakes.stories import settled, two_in_prod
 
-from aither_rings_mcp.domain.errors import EngineFailure, InvalidTransition
+from aither_rings_mcp.domain.errors import ConfigInvalid, EngineFailure, InvalidTransition
 from aither_rings_mcp.domain.slots import Route, Slot, Traffic
 
 BLUE, GREEN = "shop-prod", "shop-prod-green"
@@ -111,6 +112,7 @@ async def test_a_rollback_to_what_turned_bad_leaves_users_where_they_are(shop: S
 
 async def test_bad_answers_while_it_settles_take_it_back(shop: Shop) -> None:
     await two_in_prod()(shop)
+    await shop.manager.up("shared", ANN)
     shop.machine.traffic[GREEN] = Traffic(requests=100, errors=50)
     await shop.patrol(2, 1)
     assert served(shop) == (BLUE,)
@@ -185,6 +187,76 @@ async def test_the_monitor_sends_strayed_users_back(shop: Shop) -> None:
     at_rest(shop)
 
 
+@pytest.mark.promise(10)
+async def test_bad_answers_while_the_backbone_is_down_are_held_against_nobody(shop: Shop) -> None:
+    await two_in_prod()(shop)
+    shop.machine.traffic[GREEN] = Traffic(requests=100, errors=50)
+    await shop.patrol(60, 5)
+    assert served(shop) == (GREEN,)
+    assert any("but held: the backbone is down" in line for line in shop.said)
+    at_rest(shop)
+
+
+async def test_what_was_taken_down_while_it_settled_stays_down(shop: Shop) -> None:
+    await two_in_prod()(shop)
+    await shop.manager.up("shared", ANN)
+    await shop.down()
+    shop.machine.traffic[GREEN] = Traffic(requests=100, errors=100)
+    await shop.patrol(60, 5)
+    assert not shop.record().running
+    assert not shop.record().quarantine
+    at_rest(shop)
+
+
+async def test_what_is_replaced_in_place_while_it_settles_is_not_judged_by_its_gap(shop: Shop) -> None:
+    await two_in_prod()(shop)
+    await shop.manager.up("shared", ANN)
+    shop.machine.memory = 10
+    assert (await shop.ship("v3")).outcome == "promoted"
+    shop.machine.traffic[GREEN] = Traffic(requests=100, errors=100)
+    await shop.patrol(60, 5)
+    assert shop.record().settling is None
+    assert not shop.record().returned
+    at_rest(shop)
+
+
+async def test_a_rollback_past_another_release_of_the_same_images_brings_that_very_one(shop: Shop) -> None:
+    first = str((await shop.ship("v1")).release)
+    shop.machine.environment["COLOUR"] = "red"
+    await shop.promote()
+    await shop.ship("v2")
+    assert (await shop.rollback(release=first)).release == first
+    assert {c.labels["aither.rings.release"] for c in shop.machine.of(served(shop)[0])} == {first}
+    at_rest(shop)
+
+
+async def test_a_second_slot_that_rings_yaml_lost_is_told_and_what_serves_is_left_alone(
+    shop: Shop, folder: Path
+) -> None:
+    await two_in_prod()(shop)
+    snapshot = shop.snapshot()
+    lost = reopened(replace(snapshot, settings=twins(green=None)), folder / "lost")
+    with pytest.raises(ConfigInvalid, match="runs in its slot green"):
+        await lost.promote()
+    assert statuses(lost, GREEN) == {"running"}
+    assert served(lost) == (GREEN,)
+
+
+async def test_a_slot_that_died_with_its_worker_is_not_switched_to_and_users_stay(shop: Shop, folder: Path) -> None:
+    """The worker of a rollback dies just before the switch; what waited is ill when it is carried on."""
+    await two_in_prod()(shop)
+    undisturbed, cut = (reopened(shop.snapshot(), folder / name) for name in ("undisturbed", "cut"))
+    await undisturbed.rollback()
+    cut.boot(undisturbed.power.effects.index("edge file prod") + 1)
+    await cut.until_cut(cut.rollback())
+    cut.boot()
+    cut.turn("v1", NEVER)
+    await cut.recover()
+    assert served(cut) == (GREEN,)
+    assert not cut.record().stuck
+    at_rest(cut)
+
+
 async def test_recover_ends_what_nobody_watched(shop: Shop) -> None:
     await two_in_prod()(shop)
     assert (await shop.manager.recover(ANN)).resumed == ()
@@ -200,7 +272,7 @@ async def test_down_leaves_no_slot(shop: Shop) -> None:
     assert (await shop.down()).outcome == "down"
     assert shop.machine.of(BLUE) == shop.machine.of(GREEN) == []
     assert (await shop.up()).outcome == "up"
-    assert served(shop) == (GREEN,)
+    assert served(shop) == (BLUE,)
     at_rest(shop)
 
 
