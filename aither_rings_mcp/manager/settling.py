@@ -11,7 +11,7 @@ from collections import Counter
 from contextlib import suppress
 from datetime import timedelta
 
-from aither_rings_mcp.domain.errors import EngineFailure, RingBusy, RingError
+from aither_rings_mcp.domain.errors import EngineFailure, RingBusy, RingError, StateUnreadable
 from aither_rings_mcp.domain.model import RingRecord, Settling
 from aither_rings_mcp.domain.rollout import Kind, Operation, Phase, Request
 from aither_rings_mcp.domain.slots import Traffic
@@ -165,7 +165,11 @@ async def _still_open(world: World, ring: str, record: RingRecord) -> bool:
 
 async def overdue(world: World, operations: Operations) -> tuple[Operation, ...]:
     """Starts what is left to do of rings that have settled while nobody watched them."""
-    records = {ring: world.state.load().ring(ring) for ring in world.settings.runtime_rings}
+    try:
+        state = world.state.load()
+    except StateUnreadable:  # told by whoever needs it
+        return ()
+    records = {ring: state.ring(ring) for ring in world.settings.runtime_rings}
     started: list[Operation] = []
     for ring, record in records.items():
         over = record.settling and record.settling.until <= world.clock.now() and not record.stuck
