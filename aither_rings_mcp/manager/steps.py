@@ -164,9 +164,10 @@ class Steps:
             if request.kind in {Kind.DOWN, Kind.ROLLBACK}:
                 await world.compose.down(world.project(request.ring), self._say)
             if request.kind is Kind.DOWN:
+                await self._routed(request.ring, Slot.BLUE)  # where it comes up again, by whatever means
                 return Signal.DOWN, op
             await self._run(_release(op))
-            await self._routed(request.ring)
+            await self._routed(request.ring, world.state.load().ring(request.ring).slot)
         except DockerUnavailable:
             raise
         except RingError as error:
@@ -184,11 +185,11 @@ class Steps:
             if project != self._world.project(ring) and await self._world.engine.containers(project):
                 await self._world.compose.down(project, self._say)
 
-    async def _routed(self, ring: str) -> None:
+    async def _routed(self, ring: str, slot: Slot) -> None:
         """Sees to it that the edge sends a ring's users where it runs; it need not be there for that to be so."""
         if self._world.settings.rings[ring].fronts:
             try:
-                await self._world.edge.route(ring, Route(slot=self._world.state.load().ring(ring).slot))
+                await self._world.edge.route(ring, Route(slot=slot))
             except EngineFailure as error:
                 self._say(error.message)
 
