@@ -39,14 +39,23 @@ class Rolling:
             await self._world.compose.down(project, self._say)
         why = await self._moved(op, release, slot, self._order(release), old)
         if why is None:
+            seen = await verified(self._world, project, release, self._say, fresh=False)
+            op, why = op.model_copy(update={"verification": seen.model_dump(exclude_none=True)}), seen.reason
+        else:
+            op = op.model_copy(update={"verification": {**_NOTHING, "reason": why}})
+        if why is None:
             return Signal.OK, op
-        if op.request.kind is not Kind.ROLLBACK:
-            return Signal.UNHEALTHY, op.model_copy(update={"verification": {**_NOTHING, "reason": why}})
-        # Nothing is gone back to from a rollback, but what served all the time can go on.
-        await self.back(op, slot.other, old)
-        failed = EngineFailure(f"going back to {release.id} failed: {why}; {op.request.ring} stays on {op.previous}",
-                               "Choose another release.")  # fmt: skip
-        return Signal.REFUSED, op.failed(failed)
+        return (Signal.UNHEALTHY, op) if op.request.kind is not Kind.ROLLBACK else await self.refused(op, slot, why)
+
+    async def refused(self, op: Operation, slot: Slot, why: str) -> Moved:
+        """Nothing is gone back to from a rollback, but what served until now can serve again."""
+        ring, previous = op.request.ring, str(op.previous)
+        await self.back(op, slot.other, self._world.releases.load(previous))
+        what = op.release.id if op.release else slot
+        error = EngineFailure(
+            f"going back to {what} failed: {why}; {ring} stays on {previous}", "Choose another release."
+        )
+        return Signal.REFUSED, op.failed(error)
 
     async def back(self, op: Operation, slot: Slot, release: Release | None) -> None:
         """Everything returns to `slot`, the last one moved first, and the other slot is stopped."""

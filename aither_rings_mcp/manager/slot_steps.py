@@ -168,7 +168,10 @@ class SlotSteps:
         return f"not healthy: {', '.join(bad)}" if bad else None
 
     async def roll(self, op: Operation) -> Moved:
-        return await self._rolling.roll(op, _release(op), _slot(op))
+        """Service after service goes over; the whole release has proved itself then."""
+        signal, op = await self._rolling.roll(op, _release(op), _slot(op))
+        self._proved = _release(op).id if signal is Signal.OK else None
+        return signal, op
 
     async def switch(self, op: Operation) -> Moved:
         """Everybody gets the new slot, in one step of the edge."""
@@ -176,6 +179,8 @@ class SlotSteps:
         if op.request.kind is not Kind.ROLLBACK:
             await self._nobody_there(op)
         if failure := await self._no_longer(op):
+            if op.request.kind is Kind.ROLLBACK and op.strategy is Strategy.ROLLING:
+                return await self._rolling.refused(op, slot, failure.message)
             if op.request.kind is Kind.ROLLBACK:
                 await self._world.edge.route(ring, Route(slot=self._record(op).slot))
             return await self._came_to_nothing(op, Signal.ERROR, failure)
@@ -279,7 +284,7 @@ class SlotSteps:
 
     async def _nobody_there(self, op: Operation) -> None:
         """Users stay with what served while a worker that carries this on proves anew what they were sent to."""
-        if self._proved != _release(op).id and op.beside:
+        if self._proved != _release(op).id and op.beside and op.strategy is Strategy.BLUE_GREEN:
             await self._world.edge.route(op.request.ring, Route(slot=_slot(op).other))
 
     async def _run(self, op: Operation) -> None:

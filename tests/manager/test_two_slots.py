@@ -284,7 +284,10 @@ def rolling(folder: Path) -> Shop:
 async def test_service_by_service_never_needs_more_than_one_of_them_twice(rolling: Shop) -> None:
     await rolling.ship("v1")
     effects = len(rolling.machine.power.effects)
-    assert (await rolling.ship("v2")).outcome == "promoted"
+    answer = await rolling.ship("v2")
+    assert answer.outcome == "promoted"
+    assert answer.verification
+    assert (answer.verification.images_match, answer.verification.healthy) == (True, 2)
     told = [name for name in rolling.machine.power.effects[effects:] if name.split()[0] in {"start", "stop"}]
     assert [name for name in told if "shop-prod" in name] == [
         f"start {GREEN}/api", f"stop {BLUE}/api", f"start {GREEN}/web", f"stop {BLUE}/web",
