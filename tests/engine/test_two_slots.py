@@ -30,7 +30,7 @@ from watching import watched
 from worlds import REPO, wait_for
 
 from aither_rings_mcp.domain.model import Actor
-from aither_rings_mcp.domain.slots import Route
+from aither_rings_mcp.domain.slots import Route, Slot
 
 ROUNDS = int(os.environ.get("RINGS_ROUNDS", "2"))
 KILLS = int(os.environ.get("RINGS_KILLS", "4"))
@@ -87,12 +87,10 @@ def began(operation: dict[str, Any], phase: str) -> float:
     return at.timestamp() - time.time() + time.monotonic()
 
 
-def retirement(twin: TwinWorld) -> dict[str, Any] | None:
-    """The operation that stops what waited, once it does."""
-    latest = twin.latest_operation("prod")
-    assert latest
-    stops = latest["request"]["kind"] == "settle" and latest["phase"] in {"retiring", "recording", "done"}
-    return latest if stops else None
+def settled_at(twin: TwinWorld) -> float:
+    """When prod has settled, on the monotonic clock."""
+    until = datetime.fromisoformat(twin.record["settling"]["until"])
+    return until.timestamp() - time.time() + time.monotonic()
 
 
 # -- good releases
@@ -118,8 +116,7 @@ def test_a_websocket_goes_on_with_its_slot_until_that_is_stopped_at_the_limit(tw
     old = twin.slot
     with twin.rules(settling_for(2)), tunnel(twin.fronts["genesis"]) as one:
         release = twin.promote_another()
-        switched = time.monotonic()
-        stops = wait_for(partial(retirement, twin), 20, "what waited is stopped")
+        switched, settled = time.monotonic(), settled_at(twin)
         wait_for(lambda: one.closed_at, 30, "its limit is over")
         twin.at_rest()
     assert {tick["slot"] for _, tick in one.ticks} == {old}
@@ -127,7 +124,7 @@ def test_a_websocket_goes_on_with_its_slot_until_that_is_stopped_at_the_limit(tw
     assert [tick["tick"] for _, tick in one.ticks] == [number + 1 for number in range(len(one.ticks))]
     assert one.ticks[-1][0] > switched
     assert one.closed_at
-    assert one.closed_at - began(stops, "retiring") >= DRAIN_S
+    assert one.closed_at - settled >= DRAIN_S
     assert twin.statuses(old) == {"exited"}
 
 
@@ -137,7 +134,8 @@ def test_a_slot_is_stopped_as_soon_as_nobody_is_connected_to_it(twin: TwinWorld)
     with twin.rules(settling_for(1, drain=LIMIT)):
         with tunnel(twin.fronts["veil"]) as one:
             twin.promote_another()
-            wait_for(partial(retirement, twin), 20, "what waited is to be stopped")
+            settled = settled_at(twin)
+            wait_for(lambda: time.monotonic() > settled + 1, 20, "what waited is to be stopped")
             count = len(one.ticks)
             wait_for(lambda: len(one.ticks) > count, 5, "it is not cut")
         wait_for(lambda: twin.statuses(old) == {"exited"}, LIMIT / 2, "it is stopped")
@@ -153,6 +151,28 @@ def test_a_promotion_while_the_one_before_settles_lets_open_connections_end_firs
     assert operation["release"]["id"] == second
     assert one.closed_at
     assert one.closed_at - began(operation, "starting") >= DRAIN_S
+
+
+def test_service_by_service_no_request_fails_either(twin: TwinWorld, figure: Record) -> None:
+    if twin.slot is Slot.GREEN:
+        twin.promote_another()
+    twin.at_rest()
+    with twin.rules(lambda rules: rules["rings"]["prod"].update(strategy="rolling")), load(twin) as seen:
+        good = twin.promote_another()
+        assert {one.release for one in more(seen, 200)} == {good}
+        assert twin.statuses(Slot.BLUE) == {"exited"}
+        bad = twin.promote("never-healthy")
+        assert (bad.code, bad.outcome) == (7, "rolled_back")
+        assert {one.release for one in more(seen, 200)} == {good}
+        assert twin.statuses(Slot.GREEN) == {"running"}
+        back = twin.quick("rollback", "prod", "--reason", "users complain")
+        assert (back.code, back.outcome) == (0, "rolled_back")
+        more(seen, 200)
+    figure("rolling: there, a bad one, back", f"{len(seen.failed)} of {len(seen.all)} requests failed")
+    assert not seen.of(bad.answer["release"])
+    assert seen.failed == []
+    twin.promote_another()  # both slots have networks of their own again
+    twin.promote_another()
 
 
 # -- bad releases
