@@ -100,8 +100,8 @@ def pins_hold_every_way_back(shop: Shop) -> None:
 def evidence_is_of_what_went(shop: Shop, operations: Sequence[Operation]) -> None:
     """A forensic tag is on what was taken away, and never on what took its place."""
     for op in operations:
-        if op.phase in {Phase.FAILED, Phase.CANCELLED}:
-            continue
+        if op.phase in {Phase.FAILED, Phase.CANCELLED} or op.request.kind is Kind.SETTLE:
+            continue  # nothing went
         restored = op.phase in {Phase.ROLLED_BACK, Phase.STUCK} and op.request.kind is not Kind.ROLLBACK
         went, came = (
             (op.release.id if op.release else None, op.previous)

@@ -219,8 +219,9 @@ TWINS = (
     Story("two slots: promote one that is never healthy", candidate(Fault("never-healthy")), promoted, "rolled_back",
           twins()),
     Story("two slots: promote one that does not start", candidate(Fault("refuses-to-start")), promoted, "rolled_back",
-          twins()),
-    Story("two slots: promote a bad first release", first_release, promoted, "rolled_back", twins()),
+          twins(), like="two slots: promote one that is never healthy"),
+    Story("two slots: promote a bad first release", first_release, promoted, "rolled_back", twins(),
+          like="two slots: promote one that is never healthy"),
     Story("two slots: promote by and by", candidate(), promoted, "done", twins(canary={"steps": [10, 100], "hold": 1})),
     Story("two slots: roll back at once", two_in_prod(), lambda shop: shop.rollback(), "done", twins()),
     Story("two slots: roll back to what was stopped", settled, lambda shop: shop.rollback(), "done", twins()),
@@ -230,7 +231,8 @@ TWINS = (
     Story("rolling: promote", candidate(), promoted, "done", twins(strategy="rolling")),
     Story("rolling: promote one that is never healthy", candidate(Fault("never-healthy")), promoted, "rolled_back",
           twins(strategy="rolling")),
-    Story("rolling: roll back", two_in_prod(), lambda shop: shop.rollback(), "done", twins(strategy="rolling")),
+    Story("rolling: roll back", two_in_prod(), lambda shop: shop.rollback(), "done", twins(strategy="rolling"),
+          like="rolling: promote"),
     Story("two slots: down", two_in_prod(), lambda shop: shop.down(), "done", twins()),
 )  # fmt: skip
 STORIES = (*PROMOTIONS, *ROLLBACKS, *DEPLOYS, *LIFECYCLE, *WATCHED, *TWINS)
