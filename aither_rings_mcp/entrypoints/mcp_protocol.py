@@ -15,6 +15,7 @@ from mcp.server.mcpserver.exceptions import ToolError, UnexpectedToolError
 from mcp.server.mcpserver.tools import Tool
 from mcp.server.mcpserver.utilities.func_metadata import FuncMetadata
 from mcp_types import CallToolResult, InputRequiredResult, TextContent, ToolAnnotations
+from mcp_types import Tool as ListedTool
 from pydantic import ValidationError
 
 from aither_rings_mcp.domain.answers import Answer, Progress
@@ -134,13 +135,17 @@ def refused(error: RingError) -> CallToolResult:
 class RingServer(MCPServer[Any]):
     """An MCP server whose tool errors are ours: they name the next step, and leak nothing.
 
-    `in_use` is called with every tool call: not before, as a client waits for the server to start.
+    `in_use` is called when a client lists the tools or calls one: not before, as it waits for the server to start.
     """
 
     def __init__(self, tools: list[Tool], in_use: Callable[[], None], **options: Any) -> None:
         super().__init__(tools=tools, **options)
         self._in_use = in_use
         self._published = {tool.name: tool.parameters for tool in tools}
+
+    async def list_tools(self) -> list[ListedTool]:
+        self._in_use()
+        return await super().list_tools()
 
     async def call_tool(
         self, name: str, arguments: dict[str, Any], context: Ctx | None = None
