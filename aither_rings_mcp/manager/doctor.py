@@ -10,7 +10,7 @@ from aither_rings_mcp.domain.errors import EngineFailure, RingError
 from aither_rings_mcp.domain.policy import kept_releases
 from aither_rings_mcp.manager.drift import drift
 from aither_rings_mcp.manager.isolation import isolation
-from aither_rings_mcp.manager.routes import strayed
+from aither_rings_mcp.manager.routes import strayed, unpublished
 from aither_rings_mcp.manager.world import World
 
 #: How far to look: `quick` leaves out what is looked at from inside the containers, which takes its time.
@@ -102,6 +102,10 @@ async def _edge(world: World) -> Finding:
             for ring, where in (await strayed(world, records)).items()
         ]
         for ring, record in records.items():
+            wrong += [
+                f"the edge does not publish {port} ({name} of {ring})"
+                for name, port in (await unpublished(world, ring)).items()
+            ]
             if record.running and (lost := await world.edge.unreached(ring, record.slot)):
                 wrong.append(f"the edge does not reach {', '.join(lost)} of {ring}")
     except EngineFailure as error:

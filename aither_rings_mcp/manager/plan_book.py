@@ -14,7 +14,7 @@ from aither_rings_mcp.domain.settings import Strategy
 from aither_rings_mcp.manager import outcomes
 from aither_rings_mcp.manager.gating import needs_approval
 from aither_rings_mcp.manager.planning import Draft, check_fits, ports_of
-from aither_rings_mcp.manager.strategies import choose
+from aither_rings_mcp.manager.strategies import choose, foreign
 from aither_rings_mcp.manager.world import World
 
 _DOWNTIME = {
@@ -80,7 +80,7 @@ class PlanBook:
         rows = changes(before, draft.release.images, gate)
         warnings = list(draft.warnings)
         choice = None if gate else await choose(world, draft.release, draft.config)
-        warnings += choice.warnings if choice else ()
+        warnings += (*choice.warnings, *await foreign(world, draft.release)) if choice else ()
         if not gate and now_running is None:
             warnings.append(f"{target} runs nothing yet: there is no release to go back to")
         asks, critical = needs_approval(path), world.settings.critical

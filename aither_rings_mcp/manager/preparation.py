@@ -22,7 +22,8 @@ from aither_rings_mcp.manager.evidence import Collector
 from aither_rings_mcp.manager.gating import needs_approval
 from aither_rings_mcp.manager.marks import Marks
 from aither_rings_mcp.manager.planning import check_fits, draft_promotion, make_release, run_file
-from aither_rings_mcp.manager.strategies import choose
+from aither_rings_mcp.manager.routes import unpublished
+from aither_rings_mcp.manager.strategies import choose, foreign
 from aither_rings_mcp.manager.world import World
 from aither_rings_mcp.ports import ComposeConfig, OnLine
 
@@ -142,7 +143,7 @@ class Preparation:
         world, ring = self._world, op.request.ring
         await self._check_room()
         choice = await choose(world, release, config)
-        for warning in choice.warnings:
+        for warning in (*choice.warnings, *await foreign(world, release)):
             self._say(warning)
         record = world.state.load().ring(ring)
         slot = record.slot.other if record.running else record.slot
@@ -174,6 +175,12 @@ class Preparation:
                 raise InvalidTransition(
                     f"{error.message}, so nobody could be sent to {op.slot}", error.next_step
                 ) from error
+            if missing := await unpublished(self._world, op.request.ring):
+                ports = ", ".join(f"{port} ({name})" for name, port in missing.items())
+                raise InvalidTransition(
+                    f"the edge does not publish {ports}, so nobody could reach {op.request.ring}",
+                    "Add them to `ports` of the edge in the backbone's Compose file, then `ring-ctl up shared`.",
+                )
 
     def _source(self) -> SourceState:
         return SourceState(commit=self._world.source.commit(), digest=self._world.source.digest())

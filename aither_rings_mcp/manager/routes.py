@@ -27,6 +27,16 @@ async def strayed(world: World, records: Mapping[str, RingRecord]) -> dict[str, 
     return found
 
 
+async def unpublished(world: World, ring: str) -> dict[str, int]:
+    """The front services of a ring whose port nobody reaches: the edge runs, and publishes other ports only."""
+    edge, backbone = world.settings.edge, world.settings.backbone
+    there = await world.engine.containers(backbone.project) if edge and backbone else ()
+    published = {port for one in there if edge and one.service == edge.service for port in one.published}
+    fronts = world.settings.rings[ring].fronts
+    # one that is on the host's network publishes nothing, and is reached all the same
+    return {name: port for name, port in fronts.items() if published and port not in published}
+
+
 async def kept(world: World, records: Mapping[str, RingRecord], say: OnLine) -> str | None:
     """Sends strayed users back, and starts an edge that was stopped; what is wrong with it all the same.
 

@@ -58,6 +58,17 @@ async def choose(world: World, release: Release, config: ComposeConfig) -> Choic
     return Choice(Strategy.RECREATE, tuple(f"recreate instead of {asked}: {reason}" for reason in reasons))
 
 
+async def foreign(world: World, release: Release) -> tuple[str, ...]:
+    """Images that were built for another machine than this one, in words: they may start under emulation, or not."""
+    here = (await world.engine.facts()).architecture
+    views = {name: await world.engine.image(image) for name, image in sorted(release.images.items())}
+    return tuple(
+        f"the image of {name} is for {view.architecture}, and this machine is {here}"
+        for name, view in views.items()
+        if view and view.architecture not in {here, ""}
+    )
+
+
 async def _memory_short(world: World, ring: str) -> str | None:
     slot = world.state.load().ring(ring).slot
     used, free = await world.capacity.used(world.project(ring, slot)), world.capacity.free()

@@ -78,6 +78,8 @@ class Machine:
     back_at: float | None = None
     made: int = 0
     healer_suspended: bool = False
+    #: Of the machine; images are all for amd64.
+    architecture: str = "amd64"
     #: ring -> the projects that its users are sent to, by the edge as it runs and by the file it starts from; what it
     #: counted; and every image that users met an answer of.
     routed: dict[str, tuple[str, ...]] = field(default_factory=dict)

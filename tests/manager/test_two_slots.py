@@ -326,3 +326,11 @@ async def test_a_rollback_that_gets_stuck_half_way_returns_to_what_served(rollin
         await rolling.rollback()
     assert served(rolling) == (GREEN,)
     assert statuses(rolling, GREEN) == {"running"}
+
+
+async def test_images_for_another_machine_are_told_in_the_plan(shop: Shop) -> None:
+    await shop.deploy("v1")
+    await shop.stage()
+    shop.machine.architecture = "arm64"
+    plan = await shop.manager.plan("staging", "prod", ANN)
+    assert "the image of api is for amd64, and this machine is arm64" in plan.warnings
