@@ -253,7 +253,7 @@ async def test_an_engine_that_takes_forever_does_not_keep_a_ring_from_going_back
         await anyio.sleep_forever()
         return ()
 
-    limits = busy_shop.settings.limits.model_copy(update={"evidence": 0.5})
+    limits = busy_shop.settings.limits.model_copy(update={"evidence": 2.0})
     busy_shop.settings = busy_shop.settings.model_copy(update={"limits": limits})
     busy_shop.boot()
     busy_shop.world.engine.logs = hanging  # type: ignore[method-assign]
