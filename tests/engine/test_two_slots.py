@@ -391,6 +391,29 @@ def test_each_slot_knows_and_reaches_its_own_containers_only(twin: TwinWorld) ->
         assert own, "what asks can reach its own"
 
 
+# -- service by service; it leaves both slots on the same networks
+
+
+def test_service_by_service_no_request_fails_either(twin: TwinWorld, figure: Record) -> None:
+    if twin.slot is Slot.GREEN:
+        twin.promote_another()
+    twin.at_rest()
+    with twin.rules(lambda rules: rules["rings"]["prod"].update(strategy="rolling")), load(twin) as seen:
+        good = twin.promote_another()
+        assert {one.release for one in more(seen, 200)} == {good}
+        assert twin.statuses(Slot.BLUE) == {"exited"}
+        bad = twin.promote("never-healthy")
+        assert (bad.code, bad.outcome) == (7, "rolled_back")
+        assert {one.release for one in more(seen, 200)} == {good}
+        assert twin.statuses(Slot.GREEN) == {"running"}
+        back = twin.quick("rollback", "prod", "--reason", "users complain")
+        assert (back.code, back.outcome) == (0, "rolled_back")
+        more(seen, 200)
+    figure("rolling: there, a bad one, back", f"{len(seen.failed)} of {len(seen.all)} requests failed")
+    assert not seen.of(bad.answer["release"])
+    assert seen.failed == []
+
+
 # -- a stack of one's own
 
 
@@ -444,26 +467,3 @@ def test_a_service_that_writes_to_a_volume_is_replaced_in_place_unless_it_may_ru
         with twin.rules(twice):
             assert twin.quick("plan", "staging", "prod").answer["strategy"] == "blue_green"
             assert (twin.promote().outcome, twin.slot) == ("promoted", slot.other)
-
-
-# -- service by service, last: it leaves both slots on the same networks
-
-
-def test_service_by_service_no_request_fails_either(twin: TwinWorld, figure: Record) -> None:
-    if twin.slot is Slot.GREEN:
-        twin.promote_another()
-    twin.at_rest()
-    with twin.rules(lambda rules: rules["rings"]["prod"].update(strategy="rolling")), load(twin) as seen:
-        good = twin.promote_another()
-        assert {one.release for one in more(seen, 200)} == {good}
-        assert twin.statuses(Slot.BLUE) == {"exited"}
-        bad = twin.promote("never-healthy")
-        assert (bad.code, bad.outcome) == (7, "rolled_back")
-        assert {one.release for one in more(seen, 200)} == {good}
-        assert twin.statuses(Slot.GREEN) == {"running"}
-        back = twin.quick("rollback", "prod", "--reason", "users complain")
-        assert (back.code, back.outcome) == (0, "rolled_back")
-        more(seen, 200)
-    figure("rolling: there, a bad one, back", f"{len(seen.failed)} of {len(seen.all)} requests failed")
-    assert not seen.of(bad.answer["release"])
-    assert seen.failed == []
