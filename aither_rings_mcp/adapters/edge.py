@@ -14,7 +14,7 @@ from aither_rings_mcp.adapters import durable
 from aither_rings_mcp.adapters.edge_socket import START, AdminSocket, described, server_addresses, traffic_of
 from aither_rings_mcp.adapters.engine import DockerEngine
 from aither_rings_mcp.domain import edge_map
-from aither_rings_mcp.domain.edge_config import backend, container, description, edge_config, slots
+from aither_rings_mcp.domain.edge_config import backend, container, description, edge_config
 from aither_rings_mcp.domain.edge_map import INSIDE
 from aither_rings_mcp.domain.errors import ConfigInvalid, EngineFailure, StateUnreadable
 from aither_rings_mcp.domain.health import ContainerView
@@ -78,7 +78,7 @@ class HaproxyEdge:
     async def unreached(self, ring: str, slot: Slot) -> tuple[str, ...]:
         """Also those whose container has another address by now than the one that the edge knows."""
         of_ring = self._settings.rings[ring]
-        project = slots(of_ring).get(slot)
+        project = of_ring.slots.get(slot)
         if project is None:
             return tuple(of_ring.fronts)
         known = server_addresses(await run_sync(self._socket.ask, "show servers state"))
@@ -94,7 +94,7 @@ class HaproxyEdge:
         counted = await run_sync(self._socket.ask, "show stat")
         of_ring = self._settings.rings[ring]
         fronts = [one for one in of_ring.fronts if service in (None, one)]
-        return {slot: traffic_of(counted, [backend(ring, slot, one) for one in fronts]) for slot in slots(of_ring)}
+        return {slot: traffic_of(counted, [backend(ring, slot, one) for one in fronts]) for slot in of_ring.slots}
 
     # -- what it does now
 

@@ -5,7 +5,7 @@ The shape is Compose's own (`docker compose config --format json`), so it stays 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from graphlib import TopologicalSorter
 from typing import Any, cast
 
@@ -135,10 +135,11 @@ def in_slot(config: Mapping[str, Any], ring: Ring, slot: Slot) -> Config:
     container by the name that Compose gives it. Green has networks of its own, unless services go over one by one and
     have to reach each other all the time; volumes stay the ring's.
     """
-    moved = essence(config)
-    if slot is Slot.GREEN and ring.green and ring.strategy is Strategy.ROLLING:
+    if slot is Slot.BLUE or ring.green is None:
+        moved = essence(config)
+    elif ring.strategy is Strategy.ROLLING:
         moved = _as_guest(config)
-    elif slot is Slot.GREEN and ring.green:
+    else:
         moved = _apart(config, ring.green.project, ring.shared_network, ring.green.shared_network)
     for name, service in services(moved).items():
         if name in ring.fronts:
@@ -150,24 +151,30 @@ def in_slot(config: Mapping[str, Any], ring: Ring, slot: Slot) -> Config:
 
 def _apart(config: Mapping[str, Any], project: str, shared: str | None, own_shared: str | None) -> Config:
     """The config on networks that only `project` has; the backbone is met on `own_shared` instead of `shared`."""
-    moved = essence(config)
-    for key, network in cast("dict[str, Config | None]", moved.get("networks") or {}).items():
-        if network is None:
-            continue
+
+    def own(key: str, network: Config) -> Config:
         if shared and network.get("name") == shared:
-            moved["networks"] = {**moved["networks"], key: {**network, "name": own_shared}}
-        elif not network.get("external"):
-            moved["networks"] = {**moved["networks"], key: {**network, "name": f"{project}-{key}"}}
-    return moved
+            return {**network, "name": own_shared}
+        return network if network.get("external") else {**network, "name": f"{project}-{key}"}
+
+    return _on_networks(config, own)
 
 
 def _as_guest(config: Mapping[str, Any]) -> Config:
     """The config on the networks of another project, which has them already."""
+
+    def joined(_: str, network: Config) -> Config:
+        return {"name": network["name"], "external": True}
+
+    return _on_networks(config, joined)
+
+
+def _on_networks(config: Mapping[str, Any], changed: Callable[[str, Config], Config]) -> Config:
     moved = essence(config)
-    networks = cast("dict[str, Config | None]", moved.get("networks") or {})
-    moved["networks"] = {
-        key: {"name": network["name"], "external": True} if network else network for key, network in networks.items()
-    }
+    if networks := cast("dict[str, Config | None]", moved.get("networks") or {}):
+        moved["networks"] = {
+            key: network if network is None else changed(key, network) for key, network in networks.items()
+        }
     return moved
 
 

@@ -93,7 +93,7 @@ def edge_config(settings: Settings) -> str:
     for name, ring in fronted.items():
         parts += [
             _backend(settings, name, slot, service, project)
-            for slot, project in slots(ring).items()
+            for slot, project in ring.slots.items()
             for service in ring.fronts
         ]
     parts.append(_controller())
@@ -104,14 +104,6 @@ def edge_config(settings: Settings) -> str:
 def description(config: str) -> str:
     """What tells a configuration from every other; a running edge tells it of its own."""
     return next(line.removeprefix(_DESCRIPTION) for line in config.splitlines() if line.startswith(_DESCRIPTION))
-
-
-def slots(ring: Ring) -> dict[Slot, str]:
-    """The slots that a ring has, with the Compose project of each."""
-    found = {Slot.BLUE: str(ring.project)}
-    if ring.green is not None:
-        found[Slot.GREEN] = ring.green.project
-    return found
 
 
 def backend(ring: str, slot: Slot, service: str) -> str:
@@ -149,7 +141,7 @@ def _frontend_lines(name: str, ring: Ring, service: str, public: list[str], api:
         yield "  http-request set-var(txn.share) var(txn.route),field(3,:)"
         yield "  http-request set-var(txn.slot) var(txn.route),field(2,:) if { rand(10000),sub(txn.share) lt 0 }"
     yield "  http-request set-var(txn.slot) req.hdr(x-ring-slot) if preview !public"
-    there = " ".join(slots(ring))
+    there = " ".join(ring.slots)
     yield (
         f"  http-request return status 404 content-type {_PROBLEM} string "
         f"'{_problem(404, 'Not Found', f'{name} has no such slot')}' "

@@ -267,3 +267,10 @@ class Operation(Value):
     def failed(self, error: RingError) -> Operation:
         """The operation with why it did not do what was asked."""
         return self.model_copy(update={"failure": Failure(record=to_record(error))})
+
+
+def release_of(op: Operation) -> Release:
+    """The release that an operation brings, once a phase has decided it; without one that is a programming error."""
+    if op.release is None:
+        raise AssertionError(f"{op.id} reached {op.phase} without a release")
+    return op.release

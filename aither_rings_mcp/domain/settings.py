@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, cast
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
 from aither_rings_mcp.domain.model import RingKind, SchemaChange
+from aither_rings_mcp.domain.slots import Slot
 from aither_rings_mcp.domain.value import Value
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -228,6 +229,14 @@ class Ring(Value):
     preview: Preview | None = None
     hooks: Hooks = Hooks()
     url: str | None = Field(default=None, description="where people find this ring, for messages and docs")
+
+    @property
+    def slots(self) -> dict[Slot, str]:
+        """The slots that a runtime ring has, with the Compose project of each."""
+        found = {Slot.BLUE: str(self.project)}
+        if self.green is not None:
+            found[Slot.GREEN] = self.green.project
+        return found
 
 
 class GateSpec(Value):

@@ -101,8 +101,8 @@ async def isolation(world: World) -> list[Finding]:
 async def _slots(world: World, ring: str) -> list[Seen]:
     """Each slot of a ring that runs; one where both are on the same networks, or where nothing runs."""
     found: list[tuple[str, tuple[ContainerView, ...]]] = []
-    for slot in world.slots(ring):
-        containers = await world.engine.containers(world.project(ring, slot))
+    for slot, project in world.settings.rings[ring].slots.items():
+        containers = await world.engine.containers(project)
         found.append((f"{ring}/{slot}", tuple(c for c in containers if c.status == "running")))
     running = [(name, containers) for name, containers in found if containers]
     names = await _names(world, ring)

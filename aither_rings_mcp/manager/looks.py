@@ -30,7 +30,7 @@ class Looks:
             needed = any(record.running for record in records.values())
             await self._alerts.tell(BACKBONE, "backbone", backbone if needed else None)
             for ring, record in records.items():
-                containers = await self._world.engine.containers(self._world.project(ring))
+                containers = await self._world.engine.containers(self._world.project(ring, record.slot))
                 drifted = drift(self._world, record, containers)
                 await self._alerts.tell(ring, "drift", drifted)
                 if record.running:

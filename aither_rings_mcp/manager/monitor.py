@@ -105,7 +105,11 @@ class Monitor:
     async def _listen(self) -> None:
         """Wakes the rounds when a container of ours exits; without the engine's events, the pace alone does."""
         world = self._world
-        ours = {world.project(ring, slot) for ring in world.settings.runtime_rings for slot in world.slots(ring)}
+        ours = {
+            world.project(ring, slot)
+            for ring in world.settings.runtime_rings
+            for slot in world.settings.rings[ring].slots
+        }
         if self._world.settings.backbone:
             ours.add(self._world.settings.backbone.project)
 

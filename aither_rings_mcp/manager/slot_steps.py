@@ -11,7 +11,7 @@ from aither_rings_mcp.domain.answers import Verification
 from aither_rings_mcp.domain.errors import DockerUnavailable, EngineFailure, RingError
 from aither_rings_mcp.domain.health import ServiceState
 from aither_rings_mcp.domain.model import Release, RingRecord, Settling
-from aither_rings_mcp.domain.rollout import Kind, Operation, Signal
+from aither_rings_mcp.domain.rollout import Kind, Operation, Signal, release_of
 from aither_rings_mcp.domain.settings import Strategy
 from aither_rings_mcp.domain.slots import Route, Slot, Traffic
 from aither_rings_mcp.domain.traffic import Meter, Verdict, since
@@ -81,7 +81,7 @@ class SlotSteps:
 
     async def start(self, op: Operation) -> Moved:
         """Brings the release up in its slot; what was left there of an earlier one goes first."""
-        world, ring, release, slot = self._world, op.request.ring, _release(op), _slot(op)
+        world, ring, release, slot = self._world, op.request.ring, release_of(op), _slot(op)
         project = world.project(ring, slot)
         try:
             if slot is self._record(op).slot:
@@ -101,7 +101,7 @@ class SlotSteps:
 
     async def prove(self, op: Operation) -> Moved:
         """Whether the release proves itself where its users will meet it, before they do."""
-        world, ring, release = self._world, op.request.ring, _release(op)
+        world, ring, release = self._world, op.request.ring, release_of(op)
         project = world.project(ring, _slot(op))
         came_back = op.request.kind is Kind.ROLLBACK
         try:
@@ -163,14 +163,14 @@ class SlotSteps:
                 return judged.reason
         if meter.requests < rule.requests:
             self._say(f"{meter.requests} requests came, too few to judge by: probes decide")
-        health = await observer.look(world, world.project(ring, slot), world.services_of(_release(op)))
+        health = await observer.look(world, world.project(ring, slot), world.services_of(release_of(op)))
         bad = sorted(service.name for service in health if not service.healthy)
         return f"not healthy: {', '.join(bad)}" if bad else None
 
     async def roll(self, op: Operation) -> Moved:
         """Service after service goes over; the whole release has proved itself then."""
-        signal, op = await self._rolling.roll(op, _release(op), _slot(op))
-        self._proved = _release(op).id if signal is Signal.OK else None
+        signal, op = await self._rolling.roll(op, release_of(op), _slot(op))
+        self._proved = release_of(op).id if signal is Signal.OK else None
         return signal, op
 
     async def switch(self, op: Operation) -> Moved:
@@ -210,8 +210,8 @@ class SlotSteps:
     async def left_behind(self, op: Operation) -> Operation:
         """Keeps what there is to see of a release that was gone back from; it still runs, without users."""
         project = self._world.project(op.request.ring, _slot(op).other)
-        op = await self._marks.forensics(op, _release(op).id, project)
-        await self._evidence.collect(op, op.previous, _release(op).id, project=project)
+        op = await self._marks.forensics(op, release_of(op).id, project)
+        await self._evidence.collect(op, op.previous, release_of(op).id, project=project)
         return op
 
     async def restore(self, op: Operation) -> Moved:
@@ -224,11 +224,9 @@ class SlotSteps:
         if record.running:
             await self._serving(ring, record)
             await world.edge.route(ring, Route(slot=slot.other))
-        self._say(f"{_release(op).tag} is taken back: {op.verification.get('reason') or 'it did not start'}")
+        self._say(f"{release_of(op).tag} is taken back: {op.verification.get('reason') or 'it did not start'}")
         op = op.model_copy(update={"previous": record.release if record.running else None})
-        op = await self._marks.forensics(op, op.previous, project)
-        await self._evidence.collect(op, _release(op).id, op.previous, project=project)
-        await hooks.run_or_say(world, op, "pre_rollback", self._say, to=op.previous)
+        op = await self._before_it_goes(op, project)
         try:
             await self._edge.wait(ring, slot)
             await (world.compose.stop if record.running else world.compose.down)(project, self._say)
@@ -243,9 +241,7 @@ class SlotSteps:
         good = self._world.releases.load(str(record.release)) if record.running else None
         op = op.model_copy(update={"previous": good.id if good else None})
         project = self._world.project(op.request.ring, _slot(op))
-        op = await self._marks.forensics(op, op.previous, project)
-        await self._evidence.collect(op, _release(op).id, op.previous, project=project)
-        await hooks.run_or_say(self._world, op, "pre_rollback", self._say, to=op.previous)
+        op = await self._before_it_goes(op, project)
         try:
             await self._rolling.back(op, record.slot, good)
         except DockerUnavailable:
@@ -262,9 +258,16 @@ class SlotSteps:
 
     # -- shared pieces
 
+    async def _before_it_goes(self, op: Operation, project: str) -> Operation:
+        """Keeps what there is to see of a release that is taken back, and tells whoever wants to know before."""
+        op = await self._marks.forensics(op, op.previous, project)
+        await self._evidence.collect(op, release_of(op).id, op.previous, project=project)
+        await hooks.run_or_say(self._world, op, "pre_rollback", self._say, to=op.previous)
+        return op
+
     async def _no_longer(self, op: Operation) -> RingError | None:
         """Why a release that proved itself to a worker that died does so no more: the machine may have gone down."""
-        if self._proved == _release(op).id:
+        if self._proved == release_of(op).id:
             return None
         try:
             await self._run(op)
@@ -273,8 +276,8 @@ class SlotSteps:
         except EngineFailure as error:
             return error
         project = self._world.project(op.request.ring, _slot(op))
-        seen = await verified(self._world, project, _release(op), self._say, fresh=False)
-        self._proved = None if seen.reason else _release(op).id
+        seen = await verified(self._world, project, release_of(op), self._say, fresh=False)
+        self._proved = None if seen.reason else release_of(op).id
         return EngineFailure(seen.reason, "Look at its log, then ask again.") if seen.reason else None
 
     async def _ended(self, project: str, release: Release) -> bool:
@@ -284,11 +287,11 @@ class SlotSteps:
 
     async def _nobody_there(self, op: Operation) -> None:
         """Users stay with what served while a worker that carries this on proves anew what they were sent to."""
-        if self._proved != _release(op).id and op.beside and op.strategy is Strategy.BLUE_GREEN:
+        if self._proved != release_of(op).id and op.beside and op.strategy is Strategy.BLUE_GREEN:
             await self._world.edge.route(op.request.ring, Route(slot=_slot(op).other))
 
     async def _run(self, op: Operation) -> None:
-        world, release, slot = self._world, _release(op), _slot(op)
+        world, release, slot = self._world, release_of(op), _slot(op)
         await world.compose.up(world.project(op.request.ring, slot), run_file(world, release, slot), self._say)
         self._up = release.id
 
@@ -325,7 +328,7 @@ class SlotSteps:
             return op, None, None
         logs = world.journals.folder(op.id) / f"gates-{_slot(op)}"
         asked = path.model_copy(update={"gates": specs})
-        results = await examine_in(world, asked, _release(op), project, logs, self._say)
+        results = await examine_in(world, asked, release_of(op), project, logs, self._say)
         results = tuple(result.model_copy(update={"name": f"{result.name} in {_slot(op)}"}) for result in results)
         known = {result.name for result in results}
         op = op.model_copy(update={"gates": (*(g for g in op.gates if g.name not in known), *results)})
@@ -337,12 +340,6 @@ class SlotSteps:
 
     def _record(self, op: Operation) -> RingRecord:
         return self._world.state.load().ring(op.request.ring)
-
-
-def _release(op: Operation) -> Release:
-    if op.release is None:
-        raise AssertionError(f"{op.id} reached {op.phase} without a release")
-    return op.release
 
 
 def _slot(op: Operation) -> Slot:

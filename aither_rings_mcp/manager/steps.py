@@ -16,7 +16,7 @@ from aither_rings_mcp.domain.errors import (
 from aither_rings_mcp.domain.log_lines import quoted
 from aither_rings_mcp.domain.model import Candidate, Override, Release, RingRecord
 from aither_rings_mcp.domain.naming import ring_tag
-from aither_rings_mcp.domain.rollout import Kind, Operation, Phase, Signal
+from aither_rings_mcp.domain.rollout import Kind, Operation, Phase, Signal, release_of
 from aither_rings_mcp.domain.settings import Unhealthy
 from aither_rings_mcp.domain.slots import Route, Slot
 from aither_rings_mcp.domain.verdict import GateResult, blocking
@@ -166,7 +166,7 @@ class Steps:
             if request.kind is Kind.DOWN:
                 await self._routed(request.ring, Slot.BLUE)  # where it comes up again, by whatever means
                 return Signal.DOWN, op
-            await self._run(_release(op))
+            await self._run(release_of(op))
             await self._routed(request.ring, world.state.load().ring(request.ring).slot)
         except DockerUnavailable:
             raise
@@ -180,9 +180,9 @@ class Steps:
 
     async def _other_slots_down(self, ring: str) -> None:
         """What is replaced in place leaves no other slot waiting: that has nothing to go back to any more."""
-        for slot in self._world.slots(ring):
-            project = self._world.project(ring, slot)
-            if project != self._world.project(ring) and await self._world.engine.containers(project):
+        serving = self._world.project(ring)
+        for project in self._world.settings.rings[ring].slots.values():
+            if project != serving and await self._world.engine.containers(project):
                 await self._world.compose.down(project, self._say)
 
     async def _routed(self, ring: str, slot: Slot) -> None:
@@ -210,21 +210,21 @@ class Steps:
         keeps = self._world.settings.rings[op.request.ring].on_unhealthy is Unhealthy.KEEP
         stays = op.request.kind is Kind.UP or (op.request.kind is Kind.DEPLOY and keeps)
         try:
-            await self._still_up(_release(op))
+            await self._still_up(release_of(op))
         except EngineFailure as error:
             op = op.failed(error)
         else:
             if stays:
                 project, fresh = self._world.project(op.request.ring), op.request.kind is not Kind.UP
-                seen = await verify(self._world, project, _release(op), self._say, fresh=fresh)
+                seen = await verify(self._world, project, release_of(op), self._say, fresh=fresh)
             else:
-                seen = await verified(self._world, self._world.project(op.request.ring), _release(op), self._say)
+                seen = await verified(self._world, self._world.project(op.request.ring), release_of(op), self._say)
             op = op.model_copy(update={"verification": seen.model_dump(exclude_none=True)})
             if seen.reason is None:
                 return Signal.OK, op
         if stays:
-            good = policy.last_good(self._record(op), _release(op).id)
-            await self._evidence.collect(op, _release(op).id, good.release if good else None)
+            good = policy.last_good(self._record(op), release_of(op).id)
+            await self._evidence.collect(op, release_of(op).id, good.release if good else None)
             return Signal.KEPT, op.model_copy(update={"kept_unhealthy": True})
         return Signal.UNHEALTHY, op
 
@@ -243,7 +243,7 @@ class Steps:
             op = await self._slots.left_behind(op)
         await self._marks.point(ring)
         if op.request.kind in _HOOK_AFTER and not op.kept_unhealthy:
-            await hooks.run_or_say(world, op, _HOOK_AFTER[op.request.kind], self._say, to=_release(op).id)
+            await hooks.run_or_say(world, op, _HOOK_AFTER[op.request.kind], self._say, to=release_of(op).id)
         return Signal.OK, op
 
     def _recorded(self, op: Operation, record: RingRecord) -> RingRecord:
@@ -264,22 +264,22 @@ class Steps:
                 return record.model_copy(update={"settling": None})
             case Kind.ROLLBACK:
                 reason = op.request.reason or f"rolled back by {op.actor}"
-                record = policy.went_back(record, _release(op), now, op.previous, reason, keep)
+                record = policy.went_back(record, release_of(op), now, op.previous, reason, keep)
                 return policy.taken_back(record, op.previous) if op.actor.kind == "monitor" else record
             case Kind.PROMOTE if self._world.is_gate(op.request.ring):
                 return self._with_candidate(op, record)
             case _:
-                return policy.deployed(record, _release(op), now, not op.kept_unhealthy, self._override(op), keep)
+                return policy.deployed(record, release_of(op), now, not op.kept_unhealthy, self._override(op), keep)
 
     def _override(self, op: Operation) -> Override | None:
         """What took the release past gates, here or on its way here: it stays said of it."""
         if op.request.override or op.request.source is None:
             return op.request.override
         candidate = self._world.state.load().ring(op.request.source).candidate
-        return candidate.override if candidate and candidate.release == _release(op).built_from else None
+        return candidate.override if candidate and candidate.release == release_of(op).built_from else None
 
     def _with_candidate(self, op: Operation, record: RingRecord) -> RingRecord:
-        release, now = _release(op), op.updated_at
+        release, now = release_of(op), op.updated_at
         tag = ring_tag(op.request.ring, release.commit)
         ttl = timedelta(seconds=self._world.settings.rings[op.request.ring].candidate_ttl)
         candidate = Candidate(
@@ -312,14 +312,14 @@ class Steps:
         world, ring, record = self._world, op.request.ring, self._record(op)
         self._say(f"restoring {ring}: {op.verification.get('reason') or 'the new release did not start'}")
         lost = await lost_releases(world, record)
-        good = policy.last_good(record, _release(op).id, lost) if record.running else None
+        good = policy.last_good(record, release_of(op).id, lost) if record.running else None
         op = op.model_copy(update={"previous": good.release if good else None})
-        crossed = policy.contracts_crossed(record, good.release, _release(op)) if good else ()
+        crossed = policy.contracts_crossed(record, good.release, release_of(op)) if good else ()
         as_it_was = await self._evidence.containers(op)
         if not crossed:
             await self._quieten(ring)
         op = await self._marks.forensics(op, op.previous)
-        await self._evidence.collect(op, _release(op).id, op.previous, as_it_was)
+        await self._evidence.collect(op, release_of(op).id, op.previous, as_it_was)
         if good and crossed:
             why = policy.contract_reason(ring, good.release, crossed)
             op = op.failed(NoRollbackTarget(why, policy.contract_next_step(ring)))
@@ -360,7 +360,7 @@ class Steps:
         return Signal.UNHEALTHY, op.failed(why)
 
     async def _restore_recording(self, op: Operation) -> Moved:
-        world, ring, bad = self._world, op.request.ring, _release(op)
+        world, ring, bad = self._world, op.request.ring, release_of(op)
         with world.claims.state_lock():
             state = world.state.load()
             record = state.ring(ring)
@@ -405,9 +405,3 @@ class Steps:
         """Starts `release` unless this worker did: a reboot, or a restart of the engine, may have stopped it."""
         if self._up != release.id:
             await self._run(release)
-
-
-def _release(op: Operation) -> Release:
-    if op.release is None:
-        raise AssertionError(f"{op.id} reached {op.phase} without a release")
-    return op.release

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from aither_rings_mcp.domain.composition import cannot_run_twice
 from aither_rings_mcp.domain.model import Release, SchemaChange
 from aither_rings_mcp.domain.settings import Ring, Strategy, Unhealthy
+from aither_rings_mcp.domain.slots import Slot
 from aither_rings_mcp.manager.world import World
 from aither_rings_mcp.ports import ComposeConfig
 
@@ -50,7 +51,11 @@ async def choose(world: World, release: Release, config: ComposeConfig) -> Choic
             reasons.append(
                 f"{name} cannot run twice: {why} (make it part of the backbone, or say `twice: true` in rings.yaml)"
             )
-    if asked is Strategy.BLUE_GREEN and record.running and (short := await _memory_short(world, release.ring)):
+    if (
+        asked is Strategy.BLUE_GREEN
+        and record.running
+        and (short := await _memory_short(world, release.ring, record.slot))
+    ):
         reasons.append(short)
     if not reasons:
         # with nothing to go over from, all of it comes up at once
@@ -69,8 +74,7 @@ async def foreign(world: World, release: Release) -> tuple[str, ...]:
     )
 
 
-async def _memory_short(world: World, ring: str) -> str | None:
-    slot = world.state.load().ring(ring).slot
+async def _memory_short(world: World, ring: str, slot: Slot) -> str | None:
     used, free = await world.capacity.used(world.project(ring, slot)), world.capacity.free()
     if used is None or free is None:
         return None

@@ -60,7 +60,7 @@ async def status(world: World, operations: Operations, ring: str | None, detaile
 
 
 async def _drift(world: World, ring: str, record: RingRecord, images: Images) -> str | None:
-    runs = drift(world, record, await world.engine.containers(world.project(ring)))
+    runs = drift(world, record, await world.engine.containers(world.project(ring, record.slot)))
     tags = moved_tags(world, ring, record, images.names)
     return "; ".join(said for said in (runs, tags) if said) or None
 
@@ -184,7 +184,7 @@ async def health(world: World, ring: str, services: Sequence[str] | None) -> Hea
                 f"Its services: {', '.join(known)}.",
                 services=list(known),
             )
-    seen = await look(world, world.project(ring), services or known)
+    seen = await look(world, world.project(ring, record.slot), services or known)
     state = ring_state(seen)
     bad = [service for service in seen if not service.healthy]
     critical = tuple(service.name for service in bad if service.critical)

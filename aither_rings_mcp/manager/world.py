@@ -73,20 +73,14 @@ class World:
 
     def project(self, ring: str, slot: Slot | None = None) -> str:
         """The Compose project of a runtime ring: of one of its slots, or of the one that serves by the record."""
-        settings = self.settings.rings[ring]
         slot = slot or self.state.load().ring(ring).slot
-        if slot is Slot.BLUE:
-            return str(settings.project)
-        if settings.green is None:
+        project = self.settings.rings[ring].slots.get(slot)
+        if project is None:
             raise ConfigInvalid(
                 f"{ring} runs in its slot green, but rings.yaml has no `green` for it any more",
                 f"Put `green` back. To do without it, `ring-ctl down {ring}` first, and `up {ring}` afterwards.",
             )
-        return settings.green.project
-
-    def slots(self, ring: str) -> tuple[Slot, ...]:
-        """The slots that a runtime ring has."""
-        return (Slot.BLUE, Slot.GREEN) if self.settings.rings[ring].green else (Slot.BLUE,)
+        return project
 
     def is_gate(self, ring: str) -> bool:
         return ring in self.settings.rings and self.settings.rings[ring].kind is RingKind.GATE

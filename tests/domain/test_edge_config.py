@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aither_rings_mcp.domain import edge_map
-from aither_rings_mcp.domain.edge_config import backend, description, edge_config, slots
+from aither_rings_mcp.domain.edge_config import backend, description, edge_config
 from aither_rings_mcp.domain.settings import Settings
 from aither_rings_mcp.domain.slots import Route, Slot
 from aither_rings_mcp.wiring import GateOptions, GateTypes, load
@@ -54,7 +54,7 @@ def test_the_edge_that_is_shipped_is_the_one_of_the_shipped_rings() -> None:
 def test_every_front_of_every_slot_has_a_backend_at_the_container_that_compose_names() -> None:
     config, rules = edge_config(shipped()), shipped()
     for name, ring in rules.rings.items():
-        for slot, project in slots(ring).items() if ring.fronts else ():
+        for slot, project in ring.slots.items() if ring.fronts else ():
             for service in ring.fronts:
                 port = rules.services[service].probe.port
                 assert (

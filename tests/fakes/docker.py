@@ -289,8 +289,8 @@ class FakeEdge:
         return tuple(self._project(ring, slot) for slot in both)
 
     def _project(self, ring: str, slot: Slot) -> str:
-        settings = self._settings.rings[ring]
-        return settings.green.project if slot is Slot.GREEN and settings.green else str(settings.project)
+        of_ring = self._settings.rings[ring]
+        return of_ring.slots.get(slot, str(of_ring.project))
 
 
 class FakeCapacity:
