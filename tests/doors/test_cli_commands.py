@@ -36,7 +36,8 @@ from aither_rings_mcp.domain.settings import Ring, Service, Settings
 from aither_rings_mcp.domain.slots import Slot
 from aither_rings_mcp.domain.tunnel import TunnelRule
 from aither_rings_mcp.domain.verdict import FailedItem, GateResult, Verdict
-from aither_rings_mcp.entrypoints.cli import create_app, exit_code, operation_exit
+from aither_rings_mcp.entrypoints.cli import create_app
+from aither_rings_mcp.entrypoints.cli_session import exit_code, operation_exit
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 GOOD, BAD = "r-0000000000aa", "r-0000000000bb"
