@@ -12,6 +12,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
 from aither_rings_mcp.domain.errors import InvalidArguments
+from aither_rings_mcp.domain.settings import Settings
 
 MOST_FAULTS = 5
 LONGEST_NAME = 40
@@ -60,6 +61,17 @@ class Published(GenerateJsonSchema):
 def _bare(published: JsonSchemaValue) -> JsonSchemaValue:
     # Class names and docstrings speak to who reads the code.
     return {key: value for key, value in published.items() if key not in {"title", "description"}}
+
+
+def names_of(settings: Settings) -> dict[str, tuple[str, ...]]:
+    """The names that the config knows, by what `among` in a field calls them."""
+    return {
+        "rings": tuple(settings.rings),
+        "runtime_rings": settings.runtime_rings,
+        "services": tuple(settings.services),
+        "sources": tuple(dict.fromkeys(path.source for path in settings.paths)),
+        "targets": tuple(dict.fromkeys(path.target for path in settings.paths)),
+    }
 
 
 def output_schema(model: type[BaseModel]) -> dict[str, Any]:

@@ -8,7 +8,6 @@ from typing import Annotated, Any, Literal, cast
 from mcp.server.mcpserver.utilities.func_metadata import ArgModelBase
 from pydantic import ConfigDict, Field
 
-from aither_rings_mcp.domain.settings import Settings
 from aither_rings_mcp.entrypoints.arguments import KEY, WAITING, Moment, Published, Reason, Text, WaitS
 
 
@@ -116,17 +115,6 @@ class EvidenceArguments(Arguments):
     cursor: int | None = Field(
         default=None, ge=0, description="`next_cursor` of the answer before, for the rest of the section."
     )
-
-
-def names_of(settings: Settings) -> dict[str, tuple[str, ...]]:
-    """The names that the config knows, by what `_among` calls them."""
-    return {
-        "rings": tuple(settings.rings),
-        "runtime_rings": settings.runtime_rings,
-        "services": tuple(settings.services),
-        "sources": tuple(dict.fromkeys(path.source for path in settings.paths)),
-        "targets": tuple(dict.fromkeys(path.target for path in settings.paths)),
-    }
 
 
 def input_schema(model: type[Arguments], names: Mapping[str, Sequence[str]]) -> dict[str, Any]:

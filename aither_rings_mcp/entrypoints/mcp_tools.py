@@ -31,6 +31,7 @@ from aither_rings_mcp.domain.errors import Forbidden, InvalidArguments, ReadOnly
 from aither_rings_mcp.domain.model import Actor, Override
 from aither_rings_mcp.domain.settings import Settings
 from aither_rings_mcp.entrypoints import mcp_arguments as take
+from aither_rings_mcp.entrypoints.arguments import names_of
 from aither_rings_mcp.entrypoints.mcp_protocol import Ctx, Reporter, actor_of, as_tool, hints
 
 Watch = Callable[[Progress], Awaitable[None]]
@@ -264,7 +265,7 @@ class Tools:
 
 def ring_tools(tools: Tools, settings: Settings) -> list[Tool]:
     """The tools as the SDK publishes them, with the config's names as enums."""
-    names = take.names_of(settings)
+    names = names_of(settings)
 
     def tool(
         fn: Callable[[Any, Ctx], Awaitable[Answer]],
