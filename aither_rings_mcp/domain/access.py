@@ -45,18 +45,18 @@ class Identity(Value):
 
 @dataclass(frozen=True)
 class Grant:
-    """What one request may do. `role` is the server's, unless the `token` (as people call it) narrowed it."""
+    """What one request may do. `role` is the server's, unless who asks (`narrowed_to`) has less."""
 
     role: Role
     read_only: bool = False
     allow_force: bool = False
-    token: str | None = None
+    narrowed_to: Identity | None = None
 
     def to(self, identity: Identity | None) -> Grant:
         """The grant for this identity: no token gives more than the server was started with."""
         if identity is None or identity.role.may(self.role):
             return self
-        return replace(self, role=identity.role, token=f"{identity.name} ({identity.token})")
+        return replace(self, role=identity.role, narrowed_to=identity)
 
     def change(self) -> None:
         """Returns where changes are granted; refuses elsewhere."""
@@ -92,10 +92,17 @@ class Grant:
     def _need(self, needed: Role, to_do: str, instead: str) -> None:
         if self.role.may(needed):
             return
-        if self.token:
-            said = f"the token {self.token} has the role {self.role}, which may not {to_do}: that takes {needed}"
-            giver = f"Whoever has an account on the server can give one: ring-ctl token create NAME --role {needed}."
-        else:
-            said = f"this server was started with --role {self.role}, which may not {to_do}: that takes {needed}"
-            giver = f"Whoever runs the server can start it with --role {needed}."
-        raise Forbidden(said, f"{instead} {giver}", role=self.role.value, needed=needed.value)
+        match self.narrowed_to:
+            case None:
+                said = f"this server was started with --role {self.role}, which may not {to_do}"
+                giver = f"Whoever runs the server can start it with --role {needed}."
+            case Identity(token=None):
+                said, giver = f"nobody without a token may {to_do} here", _giver(needed)
+            case Identity(name=name, token=token):
+                said = f"the token {name} ({token}) has the role {self.role}, which may not {to_do}"
+                giver = _giver(needed)
+        raise Forbidden(f"{said}: that takes {needed}", f"{instead} {giver}", role=self.role.value, needed=needed.value)
+
+
+def _giver(needed: Role) -> str:
+    return f"Whoever has an account on the server can give one: ring-ctl token create NAME --role {needed}."

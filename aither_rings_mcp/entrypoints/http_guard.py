@@ -12,6 +12,10 @@ from http import HTTPStatus
 from ipaddress import IPv6Address, ip_network
 from typing import TYPE_CHECKING
 
+from mcp.server.auth.middleware.auth_context import AuthContextMiddleware
+from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
+from mcp.server.auth.provider import AccessToken
+
 from aither_rings_mcp.domain.access import Identity, Role
 from aither_rings_mcp.domain.errors import Forbidden, InvalidArguments, RingError
 from aither_rings_mcp.domain.tokens import Token
@@ -58,7 +62,8 @@ class Guard:
     """
 
     def __init__(self, app: ASGIApp, tokens: Tokens, rules: Rules, clock: Clock) -> None:
-        self._app = app
+        # what the SDK hands out between two rounds of a call is then good for this token alone
+        self._app = AuthContextMiddleware(app)
         self._tokens = tokens
         self._rules = rules
         self._clock = clock
@@ -194,9 +199,6 @@ def _introduced(scope: Scope, identity: Identity) -> Scope:
     """The scope with who asks: in its state, and as the user who alone may go on with a session of the SDK."""
     introduced = {**scope, "state": {**scope.get("state", {}), "identity": identity}}
     if identity.token:
-        from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
-        from mcp.server.auth.provider import AccessToken
-
         shown = AccessToken(token="", client_id=identity.token, scopes=[identity.role.value])
         introduced["user"] = AuthenticatedUser(shown)
     return introduced
