@@ -19,6 +19,7 @@ from aither_rings_mcp.domain.plan import Plan
 from aither_rings_mcp.domain.rollout import Operation
 from aither_rings_mcp.domain.settings import Settings
 from aither_rings_mcp.domain.slots import Route, Slot, Traffic
+from aither_rings_mcp.domain.tokens import Token
 from aither_rings_mcp.domain.verdict import Evidence, FailedItem, GateResult, Verdict
 from aither_rings_mcp.domain.watch import Memory
 
@@ -298,6 +299,18 @@ class Plans(Protocol):
     def approval(self, plan: Plan, now: datetime) -> tuple[str, Actor] | None: ...
     def use(self, plan: Plan, operation: str = "") -> None: ...
     def prune(self, before: datetime) -> None: ...
+
+
+class Tokens(Protocol):
+    """The bearer tokens of this installation. Every verb raises `state_unreadable` when nobody can tell who has one.
+
+    `match` is the token of a text, whether it still counts or not; None where nobody has it.
+    """
+
+    def all(self) -> tuple[Token, ...]: ...
+    def match(self, text: str) -> Token | None: ...
+    def add(self, token: Token) -> None: ...
+    def revoke(self, token_id: str, at: datetime) -> Token: ...
 
 
 class Claim(Protocol):

@@ -33,6 +33,7 @@ from aither_rings_mcp.adapters.release_files import ReleaseFiles
 from aither_rings_mcp.adapters.source_tree import SourceTree
 from aither_rings_mcp.adapters.spare_worker import SpareWorker
 from aither_rings_mcp.adapters.state_file import StateFile
+from aither_rings_mcp.adapters.token_file import TokenFile
 from aither_rings_mcp.adapters.workers import WorkerProcesses
 from aither_rings_mcp.config import load
 from aither_rings_mcp.domain.naming import digest
@@ -138,6 +139,7 @@ def build_world(given: Path | None = None, claim_fd: int | None = None, *, spare
         logs=OperationLogFiles(operations, clock),
         evidence=EvidenceFiles(state_dir, settings.keep_evidence),
         plans=PlanFiles(state_dir, settings.limits.approval),
+        tokens=TokenFile(state_dir),
         claims=ClaimFiles(state_dir, clock),
         workers=(SpareWorker if spare else WorkerProcesses)(path, operations),
         source=SourceTree(loaded.root, settings.source),

@@ -369,6 +369,35 @@ class CancelAnswer(Answer):
     undone: tuple[str, ...] = ()
 
 
+class TokenView(Value):
+    """A token as people know it: nothing here lets anybody in."""
+
+    id: str
+    name: str
+    kind: Literal["person", "agent"]
+    role: Literal["viewer", "operator", "approver"]
+    state: Literal["valid", "expired", "revoked"]
+    created_at: AwareDatetime
+    created_by: str
+    expires_at: AwareDatetime | None = None
+    revoked_at: AwareDatetime | None = None
+
+
+class TokenCreatedAnswer(Answer):
+    """`token` is the secret itself, in this answer and in no other."""
+
+    created: TokenView
+    token: str
+
+
+class TokensAnswer(Answer):
+    tokens: tuple[TokenView, ...]
+
+
+class TokenRevokedAnswer(Answer):
+    revoked: TokenView
+
+
 class Progress(Value):
     """Where an operation is now, for whoever watches it."""
 

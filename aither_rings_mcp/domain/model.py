@@ -7,7 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AliasChoices, AwareDatetime, Field
+from pydantic import AliasChoices, AwareDatetime, Field, SerializerFunctionWrapHandler, model_serializer
 
 from aither_rings_mcp.domain.redact import redact
 from aither_rings_mcp.domain.slots import Slot, Traffic
@@ -23,11 +23,17 @@ class RingKind(StrEnum):
 
 
 class Actor(Value):
-    """Who asked, through which door."""
+    """Who asked, through which door.
+
+    `via` is the client's name and version as it told them, `call` the id of the tool call or request: hints for whoever
+    reads, never proof.
+    """
 
     name: str
     kind: Literal["person", "agent", "monitor"] = "person"
     door: Literal["cli", "mcp", "rest", "monitor"] = "cli"
+    via: str | None = None
+    call: str | None = None
 
     @property
     def automatic(self) -> bool:
@@ -36,6 +42,10 @@ class Actor(Value):
 
     def __str__(self) -> str:
         return f"{self.name} ({self.kind} via {self.door})"
+
+    @model_serializer(mode="wrap")
+    def _without_blanks(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {name: value for name, value in dump(self).items() if value is not None}
 
 
 class Override(Value):

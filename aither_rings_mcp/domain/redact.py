@@ -59,6 +59,8 @@ _RULES: tuple[tuple[str, str], ...] = (
     (rf"\b(?P<keep>Bearer|Basic|Token)\s+{_CREDENTIAL}", rf"\g<keep> {MASK}"),
     # JSON web tokens, also cut off: an object in base64 begins so
     (r"\beyJ[a-z0-9_-]{16,}(?:\.[a-z0-9_-]*){0,4}", MASK),
+    # our own tokens, of which the id tells nobody anything either
+    (r"rings_[0-9a-f]{12}_[a-z0-9_-]{4,}", MASK),
     # Issuers' own prefixes: GitHub, GitLab, Slack, Stripe; OpenAI and its like, npm, PyPI, Hugging Face; AWS; Google.
     (r"\b(?:gh[pousr]_|github_pat_|glpat-|xox[abeprs]-|[sr]k_(?:live|test)_)[a-z0-9_-]{10,}", MASK),
     (r"\b(?:sk-|npm_|pypi-|hf_)(?=[a-z_-]{0,64}[0-9])[a-z0-9_-]{10,}", MASK),

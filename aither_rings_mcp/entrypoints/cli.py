@@ -15,7 +15,7 @@ from typer.core import TyperGroup
 from aither_rings_mcp import __version__
 from aither_rings_mcp.domain.errors import InternalError, InvalidArguments, RingError
 from aither_rings_mcp.domain.redact import redact
-from aither_rings_mcp.entrypoints import cli_act, cli_look, cli_repair
+from aither_rings_mcp.entrypoints import cli_act, cli_look, cli_repair, cli_token
 from aither_rings_mcp.entrypoints.cli_session import Build, BuildDrill, Builders, Session
 
 if TYPE_CHECKING:
@@ -132,6 +132,7 @@ def create_app(build: Build, build_drill: BuildDrill = _real_drill) -> typer.Typ
     for panel, commands in PANELS.items():
         for command in commands:
             app.command(rich_help_panel=panel)(command)
+    app.add_typer(cli_token.app, rich_help_panel="Access")
     return app
 
 

@@ -146,6 +146,11 @@ def _body(page: Page, answer: a.Answer) -> None:
                     page.verbatim(front.curl)
         case a.TunnelAnswer(differences=differences) if differences:
             page.notes("differences", *differences)
+        case a.TokenCreatedAnswer():
+            page.verbatim(answer.token)
+            page.facts(("id", answer.created.id), ("role", answer.created.role), ("kind", answer.created.kind))
+        case a.TokensAnswer():
+            _tokens(page, answer)
         case a.CancelAnswer(undone=undone) if undone:
             page.facts(("undone", ", ".join(undone)))
         case _:
@@ -372,6 +377,23 @@ def _drill(page: Page, answer: a.DrillAnswer) -> None:
     for one in answer.scenarios:
         page.notes(one.name, *one.faults)
     page.notes("left behind", *answer.left)
+
+
+def _tokens(page: Page, answer: a.TokensAnswer) -> None:
+    page.table(
+        (
+            Column("id"), Column("name"), Column("role"), Column("kind", leaves=3), Column("state"),
+            Column("made", leaves=2, short=_short_time), Column("by", leaves=1, short=_name),
+            Column("ends", leaves=4, short=_short_time),
+        ),
+        (
+            (
+                t.id, t.name, t.role, t.kind, t.state, _when(t.created_at), t.created_by,
+                _when(t.revoked_at or t.expires_at),
+            )
+            for t in answer.tokens
+        ),
+    )  # fmt: skip
 
 
 def _lasted(answer: a.OperationAnswer) -> float:

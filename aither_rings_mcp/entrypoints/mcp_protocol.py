@@ -23,6 +23,7 @@ from aither_rings_mcp.domain.errors import InternalError, InvalidArguments, Ring
 from aither_rings_mcp.domain.model import Actor
 from aither_rings_mcp.entrypoints import arguments as said
 from aither_rings_mcp.entrypoints import mcp_arguments as take
+from aither_rings_mcp.entrypoints.asking import IDENTITY
 
 log = logging.getLogger(__name__)
 
@@ -65,11 +66,19 @@ class Reporter:
 
 
 def actor_of(ctx: Ctx) -> Actor:
-    """The client by the name it gave itself, or the account that runs this server."""
+    """Whoever the token names; else the client by the name it gave itself, or the account that runs this server."""
     client = ctx.session.client_params
-    given = client.client_info.name if client else ""
-    name = "".join(c for c in given if c.isprintable()).strip()[:LONGEST_ACTOR]
-    return Actor(name=name or _account(), kind="agent", door="mcp")
+    name = _printable(client.client_info.name) if client else ""
+    via = _printable(f"{name}/{client.client_info.version}") if client and name else None
+    call = _printable(str(ctx.request_id)) or None
+    identity = IDENTITY.get()
+    if identity and identity.token:
+        return identity.actor("mcp", via=via, call=call)
+    return Actor(name=name or _account(), kind="agent", door="mcp", via=via, call=call)
+
+
+def _printable(given: str) -> str:
+    return "".join(c for c in given if c.isprintable()).strip()[:LONGEST_ACTOR]
 
 
 def _account() -> str:

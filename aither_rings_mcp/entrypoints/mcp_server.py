@@ -21,7 +21,7 @@ from aither_rings_mcp import __version__
 if TYPE_CHECKING:
     from mcp.server.mcpserver import MCPServer
 
-    from aither_rings_mcp.entrypoints.mcp_tools import Rings, Role
+    from aither_rings_mcp.entrypoints.mcp_tools import Rings
 
     Build = Callable[[Path | None], Rings]
 
@@ -44,7 +44,7 @@ def build_server(
     *,
     allow_force: bool = False,
     read_only: bool = False,
-    role: Role = "operator",
+    role: str = "operator",
     heartbeat_s: float = HEARTBEAT_S,
 ) -> MCPServer[Any]:
     """The server with the tools of the rings, for any transport.
@@ -52,11 +52,13 @@ def build_server(
     Overrides need `allow_force`; `read_only` and the role `viewer` refuse every change. Standard output belongs
     to the protocol while it serves: what is printed goes to stderr.
     """
+    from aither_rings_mcp.domain.access import Grant, Role
     from aither_rings_mcp.entrypoints.mcp_protocol import RingServer
-    from aither_rings_mcp.entrypoints.mcp_tools import Grant, Tools, ring_tools
+    from aither_rings_mcp.entrypoints.mcp_tools import Tools, ring_tools
 
-    tools = Tools(manager, Grant(role=role, read_only=read_only, allow_force=allow_force), heartbeat_s)
-    looks_only = read_only or role == "viewer"
+    grant = Grant(role=Role(role), read_only=read_only, allow_force=allow_force)
+    tools = Tools(manager, grant, heartbeat_s)
+    looks_only = read_only or not grant.role.may(Role.OPERATOR)
     with _without("rich"):
         return RingServer(
             ring_tools(tools, manager.settings),

@@ -6,11 +6,12 @@ import math
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime
-from typing import cast
+from typing import Literal, cast
 
 import anyio
 
 from aither_rings_mcp.domain import policy
+from aither_rings_mcp.domain.access import Role
 from aither_rings_mcp.domain.answers import (
     ApprovalAnswer,
     CancelAnswer,
@@ -30,6 +31,9 @@ from aither_rings_mcp.domain.answers import (
     RollbackAnswer,
     RolloutAnswer,
     StatusAnswer,
+    TokenCreatedAnswer,
+    TokenRevokedAnswer,
+    TokensAnswer,
     TunnelAnswer,
     UnlockAnswer,
     UrlAnswer,
@@ -43,7 +47,7 @@ from aither_rings_mcp.domain.settings import Path, Settings
 from aither_rings_mcp.domain.slots import Slot
 from aither_rings_mcp.domain.tunnel import TunnelRule
 from aither_rings_mcp.domain.verdict import GateResult, blocking
-from aither_rings_mcp.manager import doctor, outcomes, settling, views, ways_in
+from aither_rings_mcp.manager import doctor, outcomes, settling, tokens, views, ways_in
 from aither_rings_mcp.manager.evidence_answers import handed_out
 from aither_rings_mcp.manager.executor import Executor
 from aither_rings_mcp.manager.gating import examine
@@ -345,6 +349,24 @@ class RingManager:
     async def unlock(self, ring: str, actor: Actor, reason: str) -> UnlockAnswer:
         """A person lifts what keeps a ring from being changed: `stuck`, or a claim that cannot be read."""
         return unlock(self._world, ring, actor, reason)
+
+    async def create_token(
+        self,
+        name: str,
+        role: Role,
+        actor: Actor,
+        *,
+        kind: Literal["person", "agent"] = "agent",
+        expires_s: float | None = None,
+    ) -> TokenCreatedAnswer:
+        """A new way in over HTTP; the answer holds its secret, which is kept nowhere."""
+        return tokens.create(self._world, name, role, actor, kind=kind, expires_s=expires_s)
+
+    async def tokens(self) -> TokensAnswer:
+        return tokens.listed(self._world)
+
+    async def revoke_token(self, token_id: str, actor: Actor) -> TokenRevokedAnswer:
+        return tokens.revoke(self._world, token_id, actor)
 
     def monitor(self, say: OnLine) -> Monitor:
         """The RingMonitor of this installation; `say` gets a line for whatever it does."""

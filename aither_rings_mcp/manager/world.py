@@ -32,6 +32,7 @@ from aither_rings_mcp.ports import (
     Releases,
     SourceTree,
     StateStore,
+    Tokens,
     Workers,
 )
 
@@ -60,6 +61,7 @@ class World:
     logs: OperationLogs
     evidence: Bundles
     plans: Plans
+    tokens: Tokens
     claims: Claims
     workers: Workers
     source: SourceTree

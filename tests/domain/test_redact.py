@@ -66,6 +66,10 @@ PLANTED = {
     "pass in small letters": ('{"db_pass": "correct horse"}', "horse"),
     "deeply escaped": ('token="' + "\\" * 31 + '"hunter2', "hunter2"),
     "JWT cut off": ("sent eyJhbGciOiJIUzI1NiJ9.eyJzdWIi", "eyJzdWIi"),
+    "our own token": ("rings_0123456789ab_Ab-_" + "x" * 39, "Ab-_xxx"),
+    "our own token inside a word": ("x_rings_0123456789ab_hunter2Hunter2!", "hunter2"),
+    "our own token in a header": (f"Authorization: Bearer rings_0123456789ab_{'hunter2' * 6}x", "hunter2"),
+    "our own token in a curl line": (f"curl -d a rings_0123456789ab_{'hunter2' * 6}x -v", "hunter2"),
     "YAML": ("  db_password: hunter2", "hunter2"),
     "URL": ("GET /v1/items?page=2&token=hunter2&x=1", "hunter2"),
     "option": ("mysql --password hunter2 --host db", "hunter2"),
@@ -73,6 +77,8 @@ PLANTED = {
 
 ORDINARY = [
     "author: bob",
+    "aither_rings_mcp/entrypoints/cli.py",
+    "rings_0123456789ab",
     "tokens: 12 passed",
     "secrets: no container",
     "aitheros-secrets:dev-latest",

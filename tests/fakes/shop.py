@@ -21,6 +21,7 @@ from aither_rings_mcp.adapters.operation_log import OperationLogFiles
 from aither_rings_mcp.adapters.plan_files import PlanFiles
 from aither_rings_mcp.adapters.release_files import ReleaseFiles
 from aither_rings_mcp.adapters.state_file import StateFile
+from aither_rings_mcp.adapters.token_file import TokenFile
 from aither_rings_mcp.domain.answers import MonitorAnswer
 from aither_rings_mcp.domain.errors import DockerUnavailable
 from aither_rings_mcp.domain.model import Actor, Event, RingRecord, Value
@@ -192,6 +193,7 @@ class Shop:
             logs=OperationLogFiles(state_dir / "operations", self.clock),
             evidence=EvidenceFiles(state_dir, self.settings.keep_evidence, disk),
             plans=PlanFiles(state_dir, self.settings.limits.approval, disk),
+            tokens=TokenFile(state_dir, disk),
             claims=ClaimFiles(state_dir, self.clock, disk),
             workers=self.hands,
             source=Tree(self.machine),
