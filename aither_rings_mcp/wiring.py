@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import cast
@@ -16,7 +17,7 @@ from aither_rings_mcp.adapters.claim_files import ClaimFiles
 from aither_rings_mcp.adapters.compose import DockerCompose
 from aither_rings_mcp.adapters.container_events import ContainerDeaths
 from aither_rings_mcp.adapters.drill_site import TemporarySite
-from aither_rings_mcp.adapters.edge import FOLDER, HaproxyEdge, NoEdge
+from aither_rings_mcp.adapters.edge import FOLDER, HaproxyEdge, NoEdge, controller_socket
 from aither_rings_mcp.adapters.engine import DockerEngine
 from aither_rings_mcp.adapters.evidence_files import EvidenceFiles
 from aither_rings_mcp.adapters.gate_cache import FileGateCache
@@ -35,14 +36,14 @@ from aither_rings_mcp.adapters.spare_worker import SpareWorker
 from aither_rings_mcp.adapters.state_file import StateFile
 from aither_rings_mcp.adapters.token_file import TokenFile
 from aither_rings_mcp.adapters.workers import WorkerProcesses
-from aither_rings_mcp.config import load
+from aither_rings_mcp.config import Loaded, load
 from aither_rings_mcp.domain.naming import digest
 from aither_rings_mcp.domain.settings import Settings
 from aither_rings_mcp.manager.drill import Drill
 from aither_rings_mcp.manager.gatekeeper import Gatekeeper
 from aither_rings_mcp.manager.ring_manager import RingManager
 from aither_rings_mcp.manager.world import World
-from aither_rings_mcp.ports import Gate, Healer
+from aither_rings_mcp.ports import Clock, Gate, Healer, Tokens
 
 GATES_GROUP = "aither_rings.gates"
 CONFIG_VARIABLE = "RINGS_CONFIG"
@@ -105,6 +106,25 @@ def build_manager(given: Path | None = None, claim_fd: int | None = None, *, spa
     return RingManager(build_world(given, claim_fd, spare=spare))
 
 
+@dataclass(frozen=True)
+class Installation:
+    """What a server that lives long needs. `controller` is where the edge looks for it; None without an edge."""
+
+    manager: RingManager
+    tokens: Tokens
+    clock: Clock
+    controller: Path | None
+
+
+def build_installation(given: Path | None = None) -> Installation:
+    """The real installation of the rings.yaml given, with a worker kept ready."""
+    path, gates = config_path(given), GateTypes()
+    loaded = load(path, GateOptions(gates))
+    world = _world(path, loaded, gates, None, spare=True)
+    controller = controller_socket(loaded.state_dir) if world.settings.edge else None
+    return Installation(RingManager(world), world.tokens, world.clock, controller)
+
+
 def build_drill() -> Drill:
     """A drill on rings of its own; it needs an engine and nothing else."""
     return Drill(TemporarySite(DockerEngine(), installation), build_world, SystemClock())
@@ -116,9 +136,11 @@ def build_world(given: Path | None = None, claim_fd: int | None = None, *, spare
     `claim_fd` is the lock that a worker inherited. Its Compose calls hold it too: after the worker was killed the
     ring is not free before Compose has ended, so that nobody carries on beside it.
     """
-    path = config_path(given)
-    gates = GateTypes()
-    loaded = load(path, GateOptions(gates))
+    path, gates = config_path(given), GateTypes()
+    return _world(path, load(path, GateOptions(gates)), gates, claim_fd, spare=spare)
+
+
+def _world(path: Path, loaded: Loaded, gates: GateTypes, claim_fd: int | None, *, spare: bool) -> World:
     settings, state_dir = loaded.settings, loaded.state_dir
     clock, commands, engine = SystemClock(), HostCommands(), DockerEngine()
     held = () if claim_fd is None else (claim_fd,)

@@ -29,6 +29,11 @@ _SERVERS = "servers.state"
 _SHOW_MAP = f"show map {edge_map.MAP_FILE}"
 
 
+def controller_socket(state_dir: Path) -> Path:
+    """Where the edge looks for the controller, whom it hands `/rings/*` of the rings' own ports to."""
+    return state_dir / FOLDER / _RUN / "controller.sock"
+
+
 class HaproxyEdge:
     """The edge of one installation. Its files and sockets are in `<state_dir>/edge`, for their owner only.
 

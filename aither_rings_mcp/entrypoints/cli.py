@@ -15,7 +15,7 @@ from typer.core import TyperGroup
 from aither_rings_mcp import __version__
 from aither_rings_mcp.domain.errors import InternalError, InvalidArguments, RingError
 from aither_rings_mcp.domain.redact import redact
-from aither_rings_mcp.entrypoints import cli_act, cli_look, cli_repair, cli_token
+from aither_rings_mcp.entrypoints import cli_act, cli_look, cli_repair, cli_serve, cli_token
 from aither_rings_mcp.entrypoints.cli_session import Build, BuildDrill, Builders, Session
 
 if TYPE_CHECKING:
@@ -81,6 +81,7 @@ PANELS: dict[str, tuple[Callable[..., None], ...]] = {
     "Look": cli_look.COMMANDS,
     "Act": cli_act.COMMANDS,
     "Repair": cli_repair.COMMANDS,
+    "Access": cli_serve.COMMANDS,
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
+from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
@@ -81,7 +82,10 @@ def _about(app: FastAPI, manager: RingManager) -> None:
         try:
             await manager.status()
         except RingError as error:
-            refused = problem(type(error)("not ready", "The server's log, or `ring-ctl doctor`, says why."), status=503)
+            refused = problem(
+                type(error)("not ready", "The server's log, or `ring-ctl doctor`, says why."),
+                status=HTTPStatus.SERVICE_UNAVAILABLE,
+            )
             return Response(refused.body, refused.status, refused.headers)
         return JSONResponse({"ok": True, "version": __version__})
 

@@ -186,18 +186,16 @@ class Rest:
         caller = self._caller(request)
         caller.grant.approve()
         return answered(
-            await self._manager.answer_plan(
-                plan_id, body.decision == "approved", caller.actor, note=body.note, plan_hash=body.plan_hash
-            )
+            await self._manager.answer_plan(plan_id, body.decision == "approved", caller.actor, note=body.note)
         )
 
 
 def answered(answer: a.Answer) -> Response:
     """The answer as every door gives it; 202 while what was asked for goes on by itself."""
     content = answer.model_dump(mode="json", by_alias=True, exclude_none=True)
-    goes_on = isinstance(answer, a.RolloutAnswer) and content.get("outcome") == "running"
-    where = {"Location": f"/operations/{answer.operation_id}"} if goes_on and answer.operation_id else None
-    return JSONResponse(content, 202 if goes_on else 200, headers=where)
+    if isinstance(answer, a.RolloutAnswer) and content.get("outcome") == "running":
+        return JSONResponse(content, HTTPStatus.ACCEPTED, {"Location": f"/operations/{answer.operation_id}"})
+    return JSONResponse(content)
 
 
 def rest_app(
@@ -249,9 +247,7 @@ def rest_app(
     return app
 
 
-def _problem(
-    error: RingError, status: HTTPStatus | None = None, headers: Mapping[str, str] | None = None
-) -> Response:
+def _problem(error: RingError, status: HTTPStatus | None = None, headers: Mapping[str, str] | None = None) -> Response:
     refusal = problem(error, status=status, headers=headers)
     return Response(refusal.body, refusal.status, dict(refusal.headers))
 

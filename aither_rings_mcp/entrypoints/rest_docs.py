@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, cast
 
 from fastapi import FastAPI
@@ -18,7 +18,7 @@ _TAGS = [
 _TOKEN = {"token": {"type": "http", "scheme": "bearer", "description": "From `ring-ctl token create`."}}
 
 
-def described(app: FastAPI, names: Names, open_paths: Sequence[str]) -> None:
+def described(app: FastAPI, names: Names, open_paths: Collection[str]) -> None:
     """Has `app` publish a tidied schema: `names` of the config as enums, a token for all but `open_paths`."""
 
     def openapi() -> dict[str, Any]:

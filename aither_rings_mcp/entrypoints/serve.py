@@ -5,122 +5,89 @@ It listens on a port, and on a socket that the edge hands `/rings/*` of the ring
 
 from __future__ import annotations
 
-import socket
-from collections.abc import AsyncGenerator, Callable, Generator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+import signal
+from collections.abc import Callable
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import anyio
-import uvicorn
-from starlette.applications import Starlette
-from starlette.types import ASGIApp
 
-from aither_rings_mcp.domain.errors import ConfigInvalid, RingBusy, RingError
-
-#: Streams that clients keep open do not hold up the end for longer.
-_LEAVE_S = 3
-_BACKLOG = 128
+from aither_rings_mcp.domain.access import Grant, Role
+from aither_rings_mcp.domain.errors import RingBusy, RingError
+from aither_rings_mcp.entrypoints.http_app import OPEN_PATHS, http_app, running
+from aither_rings_mcp.entrypoints.http_guard import Guard, Rules
+from aither_rings_mcp.entrypoints.http_hosts import check_bind, is_public
+from aither_rings_mcp.entrypoints.listening import Listener, at_the_edge, bound, listen
+from aither_rings_mcp.entrypoints.mcp_server import build_server
+from aither_rings_mcp.manager.ring_manager import RingManager
+from aither_rings_mcp.wiring import Installation
 
 Say = Callable[[str], None]
+#: By these names, and any port, whoever is on this machine reaches a ring's Genesis, and the edge hands it on.
+_EDGE_HOSTS = ("localhost", "127.0.0.1", "[::1]")
 
 
 @dataclass(frozen=True)
-class Listener:
-    """A bound socket, and the app that answers there."""
+class Serving:
+    """How one server is reached, and what it lets its clients do. `local` is for who shows no token, on loopback."""
 
-    socket: socket.socket
-    app: ASGIApp
-
-
-async def listen(listeners: Sequence[Listener]) -> None:
-    """Answers until it is cancelled; what is being answered then gets a moment to end."""
-    servers = [_Server(uvicorn.Config(each.app, **_OPTIONS)) for each in listeners]
-    async with anyio.create_task_group() as group:
-        for server, listener in zip(servers, listeners, strict=True):
-            group.start_soon(server.until_told, listener.socket)
-        try:
-            await anyio.sleep_forever()
-        finally:
-            for server in servers:
-                server.should_exit = True
-            with anyio.CancelScope(shield=True), anyio.move_on_after(_LEAVE_S + 1):
-                for server in servers:
-                    await server.left.wait()
+    host: str = "127.0.0.1"
+    port: int = 8900
+    hosts: tuple[str, ...] = ()
+    origins: tuple[str, ...] = ()
+    local: Role = Role.VIEWER
+    read_only: bool = False
+    allow_force: bool = False
+    rest: bool = True
+    monitor: bool = True
 
 
-#: The lifespan is ours: several servers share one app. Access logs would repeat what the history says better.
-_OPTIONS: dict[str, Any] = {
-    "lifespan": "off",
-    "access_log": False,
-    "log_config": None,
-    "timeout_graceful_shutdown": _LEAVE_S,
-    "server_header": False,
-    "proxy_headers": False,
-    "ws": "none",
-}
+async def serve(installation: Installation, serving: Serving, say: Say) -> None:
+    """Serves until SIGTERM or Ctrl-C. Operations go on by themselves: their workers are processes of their own."""
+    tokens, clock, manager = installation.tokens, installation.clock, installation.manager
+    check_bind(serving.host, bool(tokens.all()))
+    grant = Grant(Role.APPROVER, serving.read_only, serving.allow_force)
+    server = build_server(
+        manager, allow_force=serving.allow_force, read_only=serving.read_only, role=Role.APPROVER.value
+    )
+    app = http_app(manager, server, grant, rest=serving.rest)
+    rules = Rules(
+        public=is_public(serving.host),
+        hosts=serving.hosts,
+        origins=serving.origins,
+        local=serving.local,
+        open_paths=OPEN_PATHS,
+    )
+    with bound(serving.host, serving.port) as port:
+        listeners = [Listener(port, Guard(app, tokens, rules, clock))]
+        async with AsyncExitStack() as stack:
+            if serving.rest and installation.controller is not None:
+                edge = stack.enter_context(at_the_edge(installation.controller))
+                from_edge = Rules(public=True, hosts=_EDGE_HOSTS, open_paths=frozenset())
+                listeners.append(Listener(edge, Guard(app, tokens, from_edge, clock)))
+            await stack.enter_async_context(running(app))
+            group = await stack.enter_async_context(anyio.create_task_group())
+            group.start_soon(_told_to_stop, group.cancel_scope, say)
+            if serving.monitor:
+                group.start_soon(_watched, manager, say)
+            host, bound_port = port.getsockname()[:2]
+            say(f"serving at http://{f'[{host}]' if ':' in host else host}:{bound_port}")
+            await listen(listeners)
 
 
-class _Server(uvicorn.Server):
-    """One that leaves signals to the process, as there are several of them."""
-
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self.left = anyio.Event()
-
-    @contextmanager
-    def capture_signals(self) -> Generator[None]:
-        yield
-
-    async def until_told(self, bound: socket.socket) -> None:
-        with anyio.CancelScope(shield=True):
-            await self.serve(sockets=[bound])
-        self.left.set()
+async def _told_to_stop(scope: anyio.CancelScope, say: Say) -> None:
+    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async for _ in signals:
+            say("asked to stop; operations that are under way go on by themselves")
+            scope.cancel()
+            return
 
 
-def bound(host: str, port: int) -> socket.socket:
-    """A socket that listens on `host`; port 0 takes a free one."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    opened = socket.socket(family, socket.SOCK_STREAM)
-    opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+async def _watched(manager: RingManager, say: Say) -> None:
+    """The monitor, where none runs already; whatever it meets, the doors stay open."""
     try:
-        opened.bind((host, port))
-    except OSError as error:
-        opened.close()
-        raise ConfigInvalid(
-            f"cannot listen on {host}:{port}: {error.strerror or error}",
-            "Choose another one with --port (0 takes a free one), or stop what listens there.",
-        ) from error
-    opened.listen(_BACKLOG)
-    return opened
-
-
-@contextmanager
-def at_the_edge(path: Path) -> Generator[socket.socket]:
-    """The socket where the edge looks for the controller. One that nobody answers at is from a server that is gone."""
-    opened = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.exists() and _answers(path):
-            raise RingBusy(f"another server listens on {path}", "One is enough: leave it, or stop it first.")
-        path.unlink(missing_ok=True)
-        opened.bind(str(path))
-        path.chmod(0o660)
-        opened.listen(_BACKLOG)
-        yield opened
-    except OSError as error:
-        raise ConfigInvalid(f"cannot listen on {path}: {error.strerror or error}", "See who owns it.") from error
-    finally:
-        opened.close()
-        with suppress(OSError):
-            path.unlink(missing_ok=True)
-
-
-def _answers(path: Path) -> bool:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        try:
-            probe.connect(str(path))
-        except OSError:
-            return False
-    return True
+        await manager.monitor(say).run()
+    except RingBusy:
+        say("a monitor of these rings runs already; this server leaves it to that one")
+    except RingError as error:
+        say(f"no monitor: {error.message}. {error.next_step}")
