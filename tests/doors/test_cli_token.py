@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from fakes.shop import BOT, Shop
 from typer.testing import CliRunner
 
 from aither_rings_mcp.domain.access import Role
@@ -20,7 +21,6 @@ from aither_rings_mcp.entrypoints.cli import create_app
 from aither_rings_mcp.manager.ring_manager import RingManager
 from aither_rings_mcp.ports import History
 from aither_rings_mcp.wiring import build_manager, build_world
-from fakes.shop import BOT, Shop
 
 RINGS = """\
 app: shop
