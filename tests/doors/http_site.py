@@ -48,7 +48,7 @@ class TestClock:
 class Seen:
     """What an app behind the guard got to see."""
 
-    paths: list[str] = field(default_factory=list)
+    paths: list[str] = field(default_factory=list[str])
     bytes: int = 0
     go_on: asyncio.Event = field(default_factory=asyncio.Event)
 

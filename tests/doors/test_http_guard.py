@@ -316,6 +316,10 @@ async def test_a_longer_one_is_refused_before_it_is_read(tmp_path: Path) -> None
     async with served(tmp_path, Rules(longest_body=1000)) as site:
         assert refusal(await post(site, b"x" * 1001), 413, "invalid_arguments")["limit"] == 1000
         assert site.seen.bytes == 0
+        head = "POST /size HTTP/1.1\nHost: localhost:{port}\nConnection: close\nContent-Length: "
+        for length, status in ((f"{'9' * 5000}", "4"), ("0", "200"), ("000", "200")):
+            said = await raw(site, f"{head.replace('{port}', str(site.port))}{length}\n\n")
+            assert said.split()[1].startswith(status), said
 
 
 async def test_one_that_comes_in_chunks_is_counted_as_it_streams(tmp_path: Path) -> None:
