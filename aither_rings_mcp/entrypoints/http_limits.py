@@ -35,6 +35,9 @@ class Buckets:
         #: key -> when its bucket is full again; longest unused first
         self._full_at: OrderedDict[str, float] = OrderedDict()
 
+    def __len__(self) -> int:
+        return len(self._full_at)
+
     def take(self, key: str) -> tuple[float, bool]:
         """Seconds to wait, and whether to go on after them; who is refused has taken nothing."""
         now, pace = self._monotonic(), self._pace
