@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -33,9 +34,9 @@ class Site:
 
 
 @asynccontextmanager
-async def served(shop: Shop, serving: Serving = SERVING, **other: Any) -> AsyncGenerator[Site]:
+async def served(shop: Shop, controller: Path | None = None, **serving: Any) -> AsyncGenerator[Site]:
     """Serves `shop` until the block ends."""
-    installation = Installation(shop.manager, shop.world.tokens, SystemClock(), None)
+    installation = Installation(shop.manager, shop.world.tokens, SystemClock(), controller)
     said: list[str] = []
     up = asyncio.Event()
 
@@ -45,9 +46,12 @@ async def served(shop: Shop, serving: Serving = SERVING, **other: Any) -> AsyncG
             up.set()
 
     # a task of its own: fixtures begin and end in different ones
-    server = asyncio.create_task(serve(installation, replace(serving, **other), say))
-    async with asyncio.timeout(20):
-        await up.wait()
+    server = asyncio.create_task(serve(installation, replace(SERVING, **serving), say))
+    waiting = asyncio.create_task(up.wait())
+    await asyncio.wait({server, waiting}, timeout=20, return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+    if server.done():
+        await server
     url = said[-1].removeprefix("serving at ")
     try:
         async with httpx.AsyncClient(base_url=url, timeout=20) as http:

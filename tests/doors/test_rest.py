@@ -6,10 +6,10 @@ from collections.abc import AsyncGenerator, Iterator
 from pathlib import Path
 
 import pytest
-from doors.rest_site import Site, served
 from fakes.memory import quick_folder
 from fakes.shop import BOT, Shop
 from fakes.stories import candidate
+from rest_site import Site, served
 
 
 @pytest.fixture
