@@ -371,6 +371,12 @@ class Agents(Value):
         default=3, description="promotions in a row that went back; then only people promote, until one stays"
     )
 
+    @model_validator(mode="after")
+    def _cools_down_in_time(self) -> Agents:
+        if self.cooldown > self.cooldown_max:
+            raise ValueError(f"cooldown ({self.cooldown:g} s) has to be at most cooldown_max ({self.cooldown_max:g} s)")
+        return self
+
 
 class Source(Value):
     """The files a release is made of; a gate that tests them checks that they are still the ones that were built."""

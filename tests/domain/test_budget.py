@@ -144,11 +144,13 @@ EVENTS = st.builds(
     st.floats(0, 200),
 )  # fmt: skip
 RULES = st.builds(
-    Agents,
-    changes_per_hour=st.integers(1, 8),
-    cooldown=st.floats(1, 2000),
-    cooldown_max=st.floats(1, 9000),
-    breaker=st.integers(1, 6),
+    lambda changes, cooldown, longer, breaker: Agents(
+        changes_per_hour=changes, cooldown=cooldown, cooldown_max=cooldown + longer, breaker=breaker
+    ),
+    st.integers(1, 8),
+    st.floats(1, 2000),
+    st.floats(0, 9000),
+    st.integers(1, 6),
 )
 
 
