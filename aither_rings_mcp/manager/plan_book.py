@@ -85,14 +85,18 @@ class PlanBook:
         warnings += (*choice.warnings, *await foreign(world, draft.release)) if choice else ()
         if not gate and now_running is None:
             warnings.append(f"{target} runs nothing yet: there is no release to go back to")
-        if freeze := freeze_of(draft.replaces, world.settings.rings[target].freeze, world.clock.now()):
+        freeze = freeze_of(draft.replaces, world.settings.rings[target].freeze, world.clock.now())
+        if freeze:
             warnings.append(freeze_warning(freeze, target))
         asks, critical = needs_approval(path), world.settings.critical
         return PlanAnswer(
             ok=True,
             summary=f"{plan.source} -> {target}: {len(rows)} services "
             + ("tagged as candidate, nothing restarts." if gate else f"come to run {draft.release.tag}."),
-            next_actions=(
+            # what would only be refused makes no sense now
+            next_actions=()
+            if freeze
+            else (
                 NextAction(
                     tool="ring_promote",
                     arguments={"source": plan.source, "target": target, "plan_id": plan.id},

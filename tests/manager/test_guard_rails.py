@@ -130,6 +130,7 @@ async def test_a_plan_of_a_frozen_ring_can_be_made_and_warns(busy_shop: Shop) ->
     await busy_shop.manager.freeze("prod", ANN, "stock-taking")
     plan = await busy_shop.manager.plan("staging", "prod", BOT)
     assert [warning for warning in plan.warnings if warning.startswith("prod is frozen by ann")]
+    assert plan.next_actions == (), "what would only be refused makes no sense now"
     dry = await busy_shop.promote(dry_run=True)
     assert (dry.outcome, dry.plan.warnings) == ("dry_run", plan.warnings)
 
