@@ -64,7 +64,8 @@ def _forbidden(found: Refusal, actor: Actor, source: str, ring: str, now: dateti
         then = f"Ask again at {found.retry_at:%Y-%m-%d %H:%M:%SZ}, in {seconds} s. "
     match found.reason_code:
         case "budget":
-            said = f"{actor} has made {found.used} changes within an hour, and agents may make {found.limit}"
+            made = f"{found.used} change{'s' if found.used != 1 else ''}"
+            said = f"{actor} has made {made} within an hour, and agents may make {found.limit}"
             next_step = f"{then}Rollbacks are not refused; a person can promote: `ring-ctl promote {source} {ring}`."
         case "cooldown":
             row = "the last promotion" if found.used == 1 else f"the last {found.used} promotions"

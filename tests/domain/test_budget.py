@@ -129,6 +129,27 @@ def test_an_actor_is_found_again_by_name_and_kind_through_any_door(name: str) ->
     assert not actor.told_as(str(actor.model_copy(update={"name": name + "x"})))
 
 
+def test_a_row_of_ones_own_is_read_to_its_beginning_while_it_can_make_one_wait() -> None:
+    events = (
+        told(300, "promote", "rolled_back"),
+        told(200, "promote", "promoted", OTHER),
+        told(100, "promote", "promoted", OTHER),
+        told(1.5, "promote", "rolled_back"),
+    )
+    assert refused(*events) == ("cooldown", 2, ago(1.5 - 2))
+    assert not told_enough("prod", changes(*events[1:]), ago(200), RULE, NOW)
+    long_ago = NOW + timedelta(hours=2)
+    assert told_enough("prod", changes(*events[1:]), ago(200), RULE, long_ago)
+
+
+def test_what_goes_on_counts_from_when_it_began() -> None:
+    rule = Agents(changes_per_hour=1)
+    running = Change(operation="op-1", ring="prod", mine=True, began=ago(10))
+    found = refusal(BOT, "prod", [running], rule, NOW)
+    assert found
+    assert (found.reason_code, found.retry_at) == ("budget", ago(-50))
+
+
 # -- for any past
 
 ACTORS = st.sampled_from([ANN, BOT, OTHER, MONITOR])

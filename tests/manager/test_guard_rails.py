@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,11 @@ from fakes.checks import at_rest, everything
 from fakes.machine import Fault
 from fakes.shop import ANN, BOT, EVE, Shop, Snapshot, reopened, settings
 
+from aither_rings_mcp.domain.budget import guarded
 from aither_rings_mcp.domain.errors import Forbidden, InvalidArguments, RingFrozen, UnknownRing
 from aither_rings_mcp.domain.model import Actor, Event, Override
 from aither_rings_mcp.domain.rollout import Phase
+from aither_rings_mcp.manager.budgeting import Budget
 
 OTTO = Actor(name="otto", kind="agent", door="mcp")
 NEVER = Fault("never-healthy", "shop-prod")
@@ -221,6 +224,21 @@ async def test_an_agent_that_spent_its_hour_waits_for_the_time_it_was_told(shop_
     shop.boot()
     await refused(shop, shop.manager.promote("staging", "prod", BOT), Forbidden, "3 changes")
     assert (await shop.manager.promote("staging", "prod", ANN)).outcome == "promoted"
+
+
+async def test_what_an_agent_has_under_way_counts_already(busy_shop: Shop) -> None:
+    rule = busy_shop.settings.agents.model_copy(update={"changes_per_hour": 1})
+    world = replace(busy_shop.world, settings=busy_shop.settings.model_copy(update={"agents": rule}))
+    Budget(world).check(BOT, "staging", "prod")
+    busy_shop.hands.held = True
+    await busy_shop.manager.promote("staging", "prod", BOT, wait_s=0)
+    with pytest.raises(Forbidden, match="1 change within an hour"):
+        Budget(world).check(BOT, "staging", "prod")
+    Budget(world).check(OTTO, "staging", "prod")
+
+
+def test_what_counts_is_what_users_meet(shop: Shop) -> None:
+    assert guarded(shop.settings) == {"prod"}, "neither the gate nor the ring that builds"
 
 
 async def test_after_a_promotion_that_went_back_an_agent_waits_and_twice_as_long_after_the_next(
