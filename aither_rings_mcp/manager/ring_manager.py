@@ -146,7 +146,7 @@ class RingManager:
         """Only the gates of a path, against what would be promoted now. Changes nothing."""
         path = policy.known_path(self.settings, source, target)
         # A promotion's gates may be using the preview right now.
-        self._operations.check_free(target)
+        await self._operations.free(target)
         draft = await draft_promotion(self._world, source, target)
         plan = self._plans.mint(draft, source, target, actor)
         results = await self._gates_watched(path, draft, plan, watch)
@@ -191,7 +191,7 @@ class RingManager:
         )
         if before := self._operations.started(idempotency_key, asked):
             return cast("PromoteAnswer", await self._result(before, wait_s, watch))
-        self._operations.check_free(target)
+        await self._operations.free(target)
 
         def check_allowed() -> Freeze | None:
             self._budget.check(actor, source, target)
@@ -244,7 +244,7 @@ class RingManager:
         request = Request(kind=Kind.ROLLBACK, ring=ring, tag=tag, release=release, reason=reason)
         if before := self._operations.started(idempotency_key, request):
             return cast("RollbackAnswer", await self._result(before, wait_s, watch))
-        self._operations.check_free(ring)
+        await self._operations.free(ring)
         record = self._world.state.load().ring(ring)
         if record.stuck and actor.automatic:
             raise outcomes.stuck_error(ring, record.stuck)
@@ -278,6 +278,7 @@ class RingManager:
                 f"Deploy to {' or '.join(ways) or 'a ring with build: true'}, then promote.",
             )
         self._freezing.check(ring, actor)
+        await self._operations.free(ring)
         op = self._operations.start(Request(kind=Kind.DEPLOY, ring=ring, build=build), actor)
         return cast("DeployAnswer", await self._result(op.id, wait_s, watch))
 
@@ -419,6 +420,7 @@ class RingManager:
     ) -> LifecycleAnswer:
         # Once it has begun, an operation of this kind waits for an engine that is away: ask before.
         await self._world.engine.facts()
+        await self._operations.free(ring)
         op = self._operations.start(Request(kind=kind, ring=ring), actor)
         return cast("LifecycleAnswer", await self._result(op.id, wait_s, watch))
 
