@@ -320,6 +320,14 @@ class UnlockAnswer(Answer):
     lifted: tuple[str, ...] = ()
 
 
+class FreezeAnswer(Answer):
+    """`frozen` is what keeps new releases out of the ring now; `changed` whether this call made a difference."""
+
+    ring: str
+    frozen: str | None = None
+    changed: bool = False
+
+
 class ScenarioView(Value):
     """One thing that a drill did. Seconds count from the trouble: the switch to a bad release, an exit, a kill."""
 

@@ -47,6 +47,11 @@ class Actor(Value):
     def _without_blanks(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
         return {name: value for name, value in dump(self).items() if value is not None}
 
+    def told_as(self, who: str) -> bool:
+        """Whether `who`, as a record tells somebody, is this actor: the same name and kind, through any door."""
+        name, _, kind = who.rpartition(" (")
+        return name == self.name and kind.startswith(f"{self.kind} via ")
+
 
 class Override(Value):
     """A bypass of the gates: by whom and why. It stays visible until the next release."""
@@ -133,6 +138,15 @@ class Settling(Value):
     before_users: Traffic = Traffic()
 
 
+class Frozen(Value):
+    """Nothing new comes into a ring, because somebody said so. `until`: by itself no longer; None: until `thaw`."""
+
+    by: str
+    reason: str
+    since: AwareDatetime
+    until: AwareDatetime | None = None
+
+
 class RingRecord(Value):
     """What is recorded of one ring. `deployments` is newest first and holds `current` at index 0 when set."""
 
@@ -155,6 +169,7 @@ class RingRecord(Value):
     #: The slot that serves.
     slot: Slot = Slot.BLUE
     settling: Settling | None = None
+    frozen: Frozen | None = None
 
     def is_quarantined(self, release: str) -> bool:
         return any(entry.release == release for entry in self.quarantine)

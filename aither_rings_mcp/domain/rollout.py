@@ -185,6 +185,8 @@ class Request(Value):
     build: bool = True
     reason: str | None = None
     override: Override | None = None
+    #: The freeze that the override goes past.
+    freeze_passed: str | None = None
 
 
 class Step(Value):

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Any, Literal, cast
 
-from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
+from aither_rings_mcp.domain.cron import checked_cron, checked_zone
 from aither_rings_mcp.domain.model import RingKind, SchemaChange
 from aither_rings_mcp.domain.slots import Slot
 from aither_rings_mcp.domain.value import Value
@@ -192,6 +193,17 @@ class Edge(Value):
     host: str = Field(default="127.0.0.1", description="where its ports are published, as the tunnel reaches them")
 
 
+class FreezeWindow(Value):
+    """A time that comes again and again, in which nothing new comes into a ring."""
+
+    cron: Annotated[str, AfterValidator(checked_cron)] = Field(description="when it opens, as cron writes it")
+    lasts: Duration = Field(alias="for", le=366 * 86400, description="how long it stays open, by a stopwatch")
+    reason: Annotated[str, Field(min_length=3)]
+    timezone: Annotated[str, AfterValidator(checked_zone)] = Field(
+        default="UTC", description="the place whose clock `cron` means"
+    )
+
+
 class Unhealthy(StrEnum):
     """What happens to a release that never becomes healthy: it goes back, or it stays for its author to look at."""
 
@@ -228,6 +240,9 @@ class Ring(Value):
     candidate_ttl: Duration = 86400.0
     preview: Preview | None = None
     hooks: Hooks = Hooks()
+    freeze: tuple[FreezeWindow, ...] = Field(
+        default=(), description="when nothing new comes into this ring; going back is always open"
+    )
     url: str | None = Field(default=None, description="where people find this ring, for messages and docs")
 
     @property
@@ -338,6 +353,31 @@ class Alerts(Value):
     limit: Duration = 10.0
 
 
+class Agents(Value):
+    """What agents may do to a runtime ring that takes promotions (no `build: true`). People may always, and going back
+    is never refused.
+    """
+
+    changes_per_hour: Annotated[int, Field(ge=1, le=1000)] = Field(
+        default=12, description="promotions and rollbacks that one agent may have done in an hour"
+    )
+    cooldown: Duration = Field(
+        default=60.0,
+        le=7 * 86400,
+        description="how long an agent waits after its promotion went back; doubled by each further one",
+    )
+    cooldown_max: Duration = Field(default=3600.0, le=7 * 86400, description="it waits no longer than this")
+    breaker: Annotated[int, Field(ge=1, le=100)] = Field(
+        default=3, description="promotions in a row that went back; then only people promote, until one stays"
+    )
+
+    @model_validator(mode="after")
+    def _cools_down_in_time(self) -> Agents:
+        if self.cooldown > self.cooldown_max:
+            raise ValueError(f"cooldown ({self.cooldown:g} s) has to be at most cooldown_max ({self.cooldown_max:g} s)")
+        return self
+
+
 class Source(Value):
     """The files a release is made of; a gate that tests them checks that they are still the ones that were built."""
 
@@ -365,6 +405,7 @@ class Settings(Value):
     source: Source = Source()
     rollback: RollbackRule = RollbackRule()
     alerts: Alerts = Alerts()
+    agents: Agents = Agents()
     limits: Limits = Limits()
     keep_releases: Annotated[int, Field(ge=2, le=100)] = 5
     keep_evidence: Annotated[int, Field(ge=1, le=1000)] = 20

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from aither_rings_mcp.entrypoints.cli_session import actor, ask, overriding
+from aither_rings_mcp.entrypoints.cli_session import actor, ask, overriding, seconds
 from aither_rings_mcp.entrypoints.cli_words import (
     DryRun,
     Note,
@@ -101,4 +101,22 @@ def cancel(
     ask(ctx, lambda manager, _: manager.cancel(operation_id, actor(), reason))
 
 
-COMMANDS = (up, down, deploy, promote, rollback, approve, reject, cancel)
+def freeze(
+    ctx: typer.Context,
+    ring: Ring,
+    reason: Annotated[str, typer.Option(metavar="TEXT", help="What has to be over first, for everybody who asks.")],
+    lasts: Annotated[
+        str | None, typer.Option("--for", metavar="TIME", help="How long: 90s, 2h, 3d; without: until `thaw`.")
+    ] = None,
+) -> None:
+    """Let nothing new into a ring; going back stays open."""
+    for_s = None if lasts is None else seconds(lasts)
+    ask(ctx, lambda manager, _: manager.freeze(ring, actor(), reason, for_s=for_s))
+
+
+def thaw(ctx: typer.Context, ring: Ring, reason: Reason = None) -> None:
+    """Let new releases into a frozen ring again."""
+    ask(ctx, lambda manager, _: manager.thaw(ring, actor(), reason))
+
+
+COMMANDS = (up, down, deploy, promote, rollback, approve, reject, cancel, freeze, thaw)

@@ -181,3 +181,15 @@ def overriding(force: bool, reason: str | None) -> Override | None:
             "--force needs --reason TEXT, in three letters or more",
             "Say why the gates may be bypassed: the reason stays in the history and with this release.",
         ) from None
+
+
+def seconds(duration: str) -> float:
+    """A duration as people write it, in seconds; `invalid_arguments` for anything else."""
+    from pydantic import TypeAdapter, ValidationError
+
+    from aither_rings_mcp.domain.settings import Duration
+
+    try:
+        return TypeAdapter[float](Duration).validate_python(duration)
+    except ValidationError:
+        raise InvalidArguments(f"{duration[:40]!r} is no duration", "Write 90s, 2m, 24h or 7d.") from None

@@ -193,8 +193,14 @@ class Executor:
             reason=op.request.override.reason if op.request.override else op.request.reason,
             duration_s=round((op.updated_at - op.created_at).total_seconds(), 1),
             gates_failed=tuple(result.name for result in op.gates if result.blocks),
-            detail=redact(_why(op))[:500] or None,  # first: half a secret is not known for one
+            detail=redact(_told(op))[:500] or None,  # first: half a secret is not known for one
         )
+
+
+def _told(op: Operation) -> str:
+    """Why it went wrong, and what it was forced past."""
+    passed = op.request.freeze_passed
+    return "; ".join(part for part in (_why(op), f"forced past a freeze {passed}" if passed else "") if part)
 
 
 def _why(op: Operation) -> str:

@@ -29,10 +29,17 @@ class Operations:
     def __init__(self, world: World) -> None:
         self._world = world
 
-    def start(self, request: Request, actor: Actor, idempotency_key: str | None = None) -> Operation:
+    def start(
+        self,
+        request: Request,
+        actor: Actor,
+        idempotency_key: str | None = None,
+        allowed: Callable[[], object] = lambda: None,
+    ) -> Operation:
         """Journals the request and hands it to a worker of its own; the same key gives the same operation.
 
-        Raises `ring_busy` when the ring has an owner, or an interrupted operation that has to be carried on first.
+        Raises `ring_busy` when the ring has an owner, or an interrupted operation that has to be carried on first, and
+        what `allowed` raises once nobody else can change the ring any more.
         """
         world = self._world
         now = world.clock.now()
@@ -46,6 +53,7 @@ class Operations:
             if claim is None:
                 raise self._busy(request.ring)
             self._check_nothing_left(request.ring)
+            allowed()
             op = Operation(
                 id=operation_id, request=request, actor=actor, created_at=now, updated_at=now,
                 epoch=claim.epoch, idempotency_key=idempotency_key,
@@ -214,8 +222,9 @@ def _same_key(recent: tuple[Operation, ...], key: str, request: Request) -> Oper
 
 
 def _same_wish(done: Request, asked: Request) -> bool:
-    """The same request, apart from what the manager filled in (the plan, the release that was chosen) and from why:
-    the same trouble may have another name at a second look.
+    """The same request, apart from what the manager filled in (the plan, the release that was chosen, the freeze that
+    was passed) and from why: the same trouble may have another name at a second look.
     """
-    filled = {"plan_id": asked.plan_id, "tag": asked.tag, "release": asked.release, "reason": asked.reason}
+    names = ("plan_id", "tag", "release", "freeze_passed", "reason")
+    filled = {name: getattr(asked, name) for name in names}
     return done.model_copy(update=filled) == asked

@@ -8,6 +8,8 @@ from datetime import timedelta
 from aither_rings_mcp.domain import policy
 from aither_rings_mcp.domain.answers import ApprovalAnswer, ApprovalView, BlastRadius, NextAction, PlanAnswer
 from aither_rings_mcp.domain.errors import InvalidArguments, PlanExpired
+from aither_rings_mcp.domain.freeze import freeze_of
+from aither_rings_mcp.domain.freeze import warning as freeze_warning
 from aither_rings_mcp.domain.model import Actor, Event
 from aither_rings_mcp.domain.plan import Plan, changes, plan_hash
 from aither_rings_mcp.domain.settings import Strategy
@@ -83,12 +85,18 @@ class PlanBook:
         warnings += (*choice.warnings, *await foreign(world, draft.release)) if choice else ()
         if not gate and now_running is None:
             warnings.append(f"{target} runs nothing yet: there is no release to go back to")
+        freeze = freeze_of(draft.replaces, world.settings.rings[target].freeze, world.clock.now())
+        if freeze:
+            warnings.append(freeze_warning(freeze, target))
         asks, critical = needs_approval(path), world.settings.critical
         return PlanAnswer(
             ok=True,
             summary=f"{plan.source} -> {target}: {len(rows)} services "
             + ("tagged as candidate, nothing restarts." if gate else f"come to run {draft.release.tag}."),
-            next_actions=(
+            # what would only be refused makes no sense now
+            next_actions=()
+            if freeze
+            else (
                 NextAction(
                     tool="ring_promote",
                     arguments={"source": plan.source, "target": target, "plan_id": plan.id},

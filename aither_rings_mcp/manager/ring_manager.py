@@ -18,6 +18,7 @@ from aither_rings_mcp.domain.answers import (
     DeployAnswer,
     DoctorAnswer,
     EvidenceAnswer,
+    FreezeAnswer,
     GatesAnswer,
     HealthAnswer,
     HistoryAnswer,
@@ -40,6 +41,7 @@ from aither_rings_mcp.domain.answers import (
     VerifyAnswer,
 )
 from aither_rings_mcp.domain.errors import InvalidArguments, InvalidTransition, RingError
+from aither_rings_mcp.domain.freeze import Freeze
 from aither_rings_mcp.domain.model import Actor, Override
 from aither_rings_mcp.domain.plan import Plan
 from aither_rings_mcp.domain.rollout import BEFORE_EFFECT, Kind, Operation, Phase, Request
@@ -48,8 +50,10 @@ from aither_rings_mcp.domain.slots import Slot
 from aither_rings_mcp.domain.tunnel import TunnelRule
 from aither_rings_mcp.domain.verdict import GateResult, blocking
 from aither_rings_mcp.manager import doctor, outcomes, settling, tokens, views, ways_in
+from aither_rings_mcp.manager.budgeting import Budget
 from aither_rings_mcp.manager.evidence_answers import handed_out
 from aither_rings_mcp.manager.executor import Executor
+from aither_rings_mcp.manager.freezing import Freezing
 from aither_rings_mcp.manager.gating import examine
 from aither_rings_mcp.manager.marks import Marks
 from aither_rings_mcp.manager.monitor import Monitor
@@ -70,6 +74,8 @@ class RingManager:
         self._world = world
         self._operations = Operations(world)
         self._plans = PlanBook(world)
+        self._freezing = Freezing(world)
+        self._budget = Budget(world)
 
     @property
     def settings(self) -> Settings:
@@ -190,6 +196,12 @@ class RingManager:
         if before := self._operations.started(idempotency_key, asked):
             return cast("PromoteAnswer", await self._result(before, wait_s, watch))
         await self._operations.free(target)
+
+        def check_allowed() -> Freeze | None:
+            self._budget.check(actor, source, target)
+            return self._freezing.check(target, actor, override, source)
+
+        passed = None if dry_run else check_allowed()
         draft = await draft_promotion(world, source, target)
         if draft.replaces.stuck:
             raise outcomes.stuck_error(target, draft.replaces.stuck)
@@ -212,8 +224,8 @@ class RingManager:
                 release=draft.release.id,
                 plan=await self._plans.shown(draft, plan) if dry_run else None,
             )
-        request = asked.model_copy(update={"plan_id": plan.id})
-        op = self._operations.start(request, actor, idempotency_key)
+        request = asked.model_copy(update={"plan_id": plan.id, "freeze_passed": str(passed) if passed else None})
+        op = self._operations.start(request, actor, idempotency_key, check_allowed)
         return cast("PromoteAnswer", await self._result(op.id, wait_s, watch))
 
     async def rollback(
@@ -269,6 +281,7 @@ class RingManager:
                 f"{ring} takes only what was promoted to it",
                 f"Deploy to {' or '.join(ways) or 'a ring with build: true'}, then promote.",
             )
+        self._freezing.check(ring, actor)
         await self._operations.free(ring)
         op = self._operations.start(Request(kind=Kind.DEPLOY, ring=ring, build=build), actor)
         return cast("DeployAnswer", await self._result(op.id, wait_s, watch))
@@ -367,6 +380,14 @@ class RingManager:
 
     async def revoke_token(self, token_id: str, actor: Actor) -> TokenRevokedAnswer:
         return tokens.revoke(self._world, token_id, actor)
+
+    async def freeze(self, ring: str, actor: Actor, reason: str, *, for_s: float | None = None) -> FreezeAnswer:
+        """Nothing new comes into `ring` until somebody thaws it, or for so many seconds; going back stays open."""
+        return self._freezing.freeze(ring, actor, reason, for_s)
+
+    async def thaw(self, ring: str, actor: Actor, reason: str | None = None) -> FreezeAnswer:
+        """A person lets new releases into `ring` again."""
+        return self._freezing.thaw(ring, actor, reason)
 
     def monitor(self, say: OnLine) -> Monitor:
         """The RingMonitor of this installation; `say` gets a line for whatever it does."""

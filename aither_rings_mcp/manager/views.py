@@ -21,6 +21,7 @@ from aither_rings_mcp.domain.answers import (
     VerifyAnswer,
 )
 from aither_rings_mcp.domain.errors import InvalidArguments
+from aither_rings_mcp.domain.freeze import freeze_of
 from aither_rings_mcp.domain.health import ring_state
 from aither_rings_mcp.domain.model import Deployment, RecordedEvent, RingKind, RingRecord
 from aither_rings_mcp.domain.policy import known_ring, runtime_ring, ways_back
@@ -70,7 +71,8 @@ def _in_short(view: RingStatus) -> str:
     if view.state == "unknown" and now:
         return f"{view.name}'s {now.kind} was interrupted while {now.phase}: `ring-ctl recover` carries it on"
     drifted = f", but {view.drift}" if view.drift else ""
-    return f"{view.name} {view.state}" + (f" ({view.tag})" if view.tag else "") + drifted
+    frozen = ", frozen" if view.frozen else ""
+    return f"{view.name} {view.state}" + (f" ({view.tag})" if view.tag else "") + frozen + drifted
 
 
 async def _ring_status(
@@ -88,6 +90,7 @@ async def _ring_status(
     active = shown(left) if left else operations.active(name)
     candidate, runtime = record.candidate, kind is RingKind.RUNTIME
     way = _way_back(world, record, here)
+    freeze = freeze_of(record, world.settings.rings[name].freeze, now)
     images = dict(world.releases.load(record.release).images) if detailed and record.release else None
     return RingStatus(
         name=name,
@@ -102,6 +105,7 @@ async def _ring_status(
         rollback_release=way.release if way else record.rollback_release,
         rollback_ready=way is not None,
         active_operation=active,
+        frozen=str(freeze) if freeze else None,
         quarantine=tuple(QuarantineView(**entry.model_dump()) for entry in record.quarantine) or None,
         override=f"{record.override.by}: {record.override.reason}" if record.override else None,
         stuck=record.stuck,

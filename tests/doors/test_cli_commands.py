@@ -259,6 +259,16 @@ class FakeManager:
         self._stand()
         return self._answer(a.UnlockAnswer, f"{ring} is unlocked.", ring=ring, lifted=(reason,))
 
+    async def freeze(self, ring: str, actor: Actor, reason: str, *, for_s: float | None = None) -> a.FreezeAnswer:
+        self._stand()
+        self.asked["freeze"] = {"ring": known_ring(SETTINGS, ring), "actor": actor, "reason": reason, "for_s": for_s}
+        return self._answer(a.FreezeAnswer, f"{ring} is frozen.", ring=ring, frozen=reason, changed=True)
+
+    async def thaw(self, ring: str, actor: Actor, reason: str | None = None) -> a.FreezeAnswer:
+        self._stand()
+        self.asked["thaw"] = {"ring": known_ring(SETTINGS, ring), "actor": actor, "reason": reason}
+        return self._answer(a.FreezeAnswer, f"{ring} is not frozen; nothing was changed.", ring=ring)
+
     async def url(self, ring: str, slot: Slot | None = None) -> a.UrlAnswer:
         self._stand()
         runtime_ring(SETTINGS, ring)
@@ -344,6 +354,7 @@ COMMANDS = (
     "cancel op-9 --reason mistake", "recover", "recover --wait 3", "unlock prod --reason mended", "monitor --once",
     "doctor", "doctor --quick", "url prod", "url prod --slot green", "tunnel",
     "operation op-1 --evidence", "operation op-1 --evidence --section logs",
+    "freeze prod --reason stock-taking", "freeze staging --reason audit --for 2h", "thaw prod",
 )  # fmt: skip
 
 
@@ -580,6 +591,26 @@ def test_every_option_reaches_the_manager() -> None:
     assert manager.asked[Kind.DEPLOY] == {"ring": "dev", "build": False, "wait_s": None}
     run(manager, "reject", "p-1", "--note", "not on a Friday")
     assert (manager.asked["answer"]["approved"], manager.asked["answer"]["note"]) == (False, "not on a Friday")
+
+
+def test_a_freeze_and_a_thaw_reach_the_manager() -> None:
+    manager = FakeManager()
+    run(manager, "freeze", "prod", "--reason", "stock-taking", "--for", "90m")
+    assert (manager.asked["freeze"]["reason"], manager.asked["freeze"]["for_s"]) == ("stock-taking", 5400)
+    run(manager, "freeze", "staging", "--reason", "audit")
+    assert manager.asked["freeze"]["for_s"] is None
+    run(manager, "thaw", "prod", "--reason", "all counted")
+    assert (manager.asked["thaw"]["reason"], manager.asked["thaw"]["actor"].door) == ("all counted", "cli")
+
+
+@pytest.mark.parametrize("words", ["--reason why --for soon", "--reason why --for -2h", "--reason why --for 0s", ""])
+@pytest.mark.promise(17)
+def test_a_freeze_without_a_reason_or_for_no_time_is_a_usage_error(words: str) -> None:
+    manager = FakeManager()
+    result = run(manager, "freeze", "prod", *words.split(), "--json")
+    assert result.exit_code == Exit.BAD_REQUEST
+    assert document(result)["error"]["next"]
+    assert "freeze" not in manager.asked
 
 
 def test_who_asks_is_the_account_the_kernel_knows(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,7 +40,7 @@ def the_history_tells_each_operation_once(shop: Shop, operations: Sequence[Opera
     assert not torn
     told, following = shop.world.history.read(1000)
     assert following is None
-    of_operations = [event for event in told if event.event not in {"approval", "alert", "unlock"}]
+    of_operations = [event for event in told if event.event not in {"approval", "alert", "unlock", "freeze", "thaw"}]
     rollouts = {event.operation: event for event in of_operations}
     assert len(rollouts) == len(of_operations), "an operation is told twice"
     assert rollouts.keys() == {op.id for op in operations}
