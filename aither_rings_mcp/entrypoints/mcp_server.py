@@ -1,4 +1,4 @@
-"""The MCP server: the tools of the rings over stdio.
+"""The MCP server: the rings' tools, resources and prompts over stdio.
 
 Nothing heavy is imported before it is needed: a client waits for this process to answer.
 """
@@ -37,6 +37,8 @@ itself: follow it with ring_operation, do not start it again. Log, history and e
 
 #: Clients give up on a call they hear nothing of; the protocol's tools promise a word every 10 s.
 HEARTBEAT_S = 8.0
+#: How often it is looked whether something changed, while a client is subscribed to a resource.
+LOOK_S = 1.0
 
 
 def build_server(
@@ -46,20 +48,28 @@ def build_server(
     read_only: bool = False,
     role: Role = "operator",
     heartbeat_s: float = HEARTBEAT_S,
+    look_s: float = LOOK_S,
 ) -> MCPServer[Any]:
     """The server with the tools of the rings, for any transport.
 
     Overrides need `allow_force`; `read_only` and the role `viewer` refuse every change. Standard output belongs
     to the protocol while it serves: what is printed goes to stderr.
     """
-    from aither_rings_mcp.entrypoints.mcp_protocol import RingServer
+    from aither_rings_mcp.entrypoints.mcp_following import Cancellations
+    from aither_rings_mcp.entrypoints.mcp_surface import SurfaceServer
+    from aither_rings_mcp.entrypoints.mcp_tasks import Tasks
     from aither_rings_mcp.entrypoints.mcp_tools import Grant, Tools, ring_tools
 
-    tools = Tools(manager, Grant(role=role, read_only=read_only, allow_force=allow_force), heartbeat_s)
+    grant, cancellations = Grant(role=role, read_only=read_only, allow_force=allow_force), Cancellations()
+    tools = Tools(manager, grant, heartbeat_s, cancellations)
     looks_only = read_only or role == "viewer"
     with _without("rich"):
-        return RingServer(
+        return SurfaceServer(
+            manager,
             ring_tools(tools, manager.settings),
+            look_s=look_s,
+            middleware=[cancellations],
+            extensions=[Tasks(manager, grant)],
             in_use=_nothing if looks_only else manager.expect_work,
             name="aither-rings",
             title="Aither rings",

@@ -18,7 +18,7 @@ from aither_rings_mcp.entrypoints.mcp_server import build_server
 SNAPSHOT = Path(__file__).parent.parent / "snapshots" / "mcp_tools.json"
 TOOLS = (
     "ring_status", "ring_health", "ring_plan", "ring_promote", "ring_rollback", "ring_history", "ring_operation",
-    "ring_evidence",
+    "ring_cancel", "ring_evidence",
 )  # fmt: skip
 Published = dict[str, dict[str, Any]]
 
@@ -58,12 +58,12 @@ def test_the_tools_come_in_the_order_of_their_use(tools: Published) -> None:
 
 def test_every_tool_says_all_four_hints_and_its_title(tools: Published) -> None:
     for name, tool in tools.items():
-        changes = name in {"ring_promote", "ring_rollback"}
+        changes = name in {"ring_promote", "ring_rollback", "ring_cancel"}
         assert tool["annotations"] == {
             "title": tool["title"],
             "readOnlyHint": not changes,
             "destructiveHint": changes,
-            "idempotentHint": not changes,
+            "idempotentHint": not changes or name == "ring_cancel",
             "openWorldHint": False,
         }
 
