@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from typing import Any
 
 from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel.helper_types import ReadResourceContents
 from mcp.server.mcpserver.tools import Tool
+from mcp.shared.exceptions import MCPError
 from mcp_types import (
+    INTERNAL_ERROR,
     CompleteRequestParams,
     CompleteResult,
     Completion,
@@ -30,6 +33,8 @@ from aither_rings_mcp.entrypoints.mcp_protocol import Ctx, RingServer
 from aither_rings_mcp.entrypoints.mcp_resources import LOG, OPERATION, STATE, Resources
 from aither_rings_mcp.entrypoints.mcp_tools import Rings
 from aither_rings_mcp.entrypoints.mcp_updates import Updates
+
+log = logging.getLogger(__name__)
 
 #: What the protocol lets one completion hold.
 _MOST_VALUES = 100
@@ -57,7 +62,14 @@ class SurfaceServer(RingServer):
         return self._resources.templates()
 
     async def read_resource(self, uri: AnyUrl | str, context: Ctx | None = None) -> Iterable[ReadResourceContents]:
-        return [await self._resources.read(str(uri))]
+        try:
+            return [await self._resources.read(str(uri))]
+        except MCPError:
+            raise
+        except Exception as error:
+            # An older client would be told what it says.
+            log.exception("a resource could not be read")
+            raise MCPError(INTERNAL_ERROR, "This is a bug, described in the server's log on stderr.") from error
 
     async def list_prompts(self) -> list[Prompt]:
         return self._prompts.listed()

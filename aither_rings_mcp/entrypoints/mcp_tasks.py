@@ -15,7 +15,14 @@ from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.server.extension import Extension, MethodBinding
 from mcp.server.mcpserver.server import require_client_extension
 from mcp.shared.exceptions import MCPError
-from mcp_types import INVALID_PARAMS, INVALID_REQUEST, CallToolRequestParams, CallToolResult, RequestParams
+from mcp_types import (
+    INTERNAL_ERROR,
+    INVALID_PARAMS,
+    INVALID_REQUEST,
+    CallToolRequestParams,
+    CallToolResult,
+    RequestParams,
+)
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from aither_rings_mcp.domain.answers import OperationAnswer
@@ -96,6 +103,8 @@ class Tasks(Extension):
             found = await self._manager.operation(task_id)
         except OperationNotFound as error:
             raise _no_task(error) from error
+        except RingError as error:
+            raise MCPError(INTERNAL_ERROR, error.message, error.as_dict()) from error
         if found.kind not in _KINDS:
             raise _no_task(OperationNotFound("that operation was not started here", "Use ring_operation to see it."))
         return found
