@@ -14,6 +14,7 @@ from pydantic_core import core_schema
 
 from aither_rings_mcp.domain.errors import InvalidArguments
 from aither_rings_mcp.domain.settings import Settings
+from aither_rings_mcp.entrypoints.mcp_schemas import slim
 
 MOST_FAULTS = 5
 LONGEST_NAME = 40
@@ -53,11 +54,8 @@ Format = Annotated[
     Literal["concise", "detailed"],
     Field(description="concise (the default) leaves out what is rarely needed; detailed gives everything."),
 ]
-WAITING = (
-    "Seconds to wait for the end; after that the answer is outcome `running` with an operation_id, "
-    "and the operation goes on by itself."
-)
-KEY = "A text of your choice; a repeated call with the same key gets the same operation and starts no second one."
+WAITING = "Seconds to wait for the end; after that the outcome is `running`, and the operation goes on by itself."
+KEY = "A text of your choice; a call repeated with it gets the same operation and starts no second one."
 
 
 class StatusArguments(Arguments):
@@ -195,7 +193,7 @@ def input_schema(model: type[Arguments], names: Mapping[str, Sequence[str]]) -> 
 
 def output_schema(model: type[BaseModel]) -> dict[str, Any]:
     """What is published of a tool's result. What may be absent is not required, because nulls are left out."""
-    return model.model_json_schema(mode="serialization", schema_generator=_Published)
+    return slim(model.model_json_schema(mode="serialization", schema_generator=_Published))
 
 
 def refusal(tool: str, error: ValidationError, schema: Mapping[str, Any]) -> InvalidArguments:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 from mcp.client import Client
 from mcp_fake_rings import SETTINGS, FakeRings
@@ -106,6 +107,16 @@ def test_results_are_objects_closed_at_every_level_without_nulls(tools: Publishe
 def test_the_list_is_small_enough_for_a_models_context(tools: Published) -> None:
     seen_by_models = [{k: v for k, v in tool.items() if k != "outputSchema"} for tool in tools.values()]
     assert len(json.dumps(seen_by_models)) < 4 * 3000
+
+
+def test_the_whole_list_with_the_results_stays_small_and_says_nothing_twice(tools: Published) -> None:
+    assert len(json.dumps(list(tools.values()), separators=(",", ":"))) < 4 * 7500
+    for tool in tools.values():
+        schema = tool["outputSchema"]
+        text = json.dumps(schema)
+        for name in schema.get("$defs", {}):
+            assert text.count(f'"#/$defs/{name}"') > 1
+        jsonschema.Draft202012Validator.check_schema(schema)
 
 
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
