@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any, Literal
 
 import pytest
+from fakes.shop import Shop
 from mcp.client import Client
 from mcp.client.extension import advertise
 from mcp.shared.exceptions import MCPError
@@ -22,6 +25,7 @@ from pydantic import ConfigDict
 
 from aither_rings_mcp.entrypoints.mcp_server import build_server
 from aither_rings_mcp.entrypoints.mcp_tasks import IDENTIFIER
+from aither_rings_mcp.manager.ring_manager import RingManager
 
 PROMOTE = {"source": "staging", "target": "prod", "wait_s": 300}
 
@@ -191,3 +195,56 @@ async def test_what_the_extension_took_away_is_not_served(method: str) -> None:
 async def test_the_extension_is_advertised() -> None:
     async with client_of(FakeRings()) as client:
         assert IDENTIFIER in (client.server_capabilities.extensions or {})
+
+
+class TestOfRealOperations:
+    """The same on the project's own manager, whose journals are the tasks."""
+
+    @pytest.fixture
+    async def shop(self, tmp_path: Path) -> AsyncIterator[Shop]:
+        shop = Shop(tmp_path / "shop")
+        await shop.deploy("v1")
+        await shop.stage()
+        shop.hands.held = True
+        yield shop
+        shop.close()
+
+    def client(self, shop: Shop) -> Client:
+        return Client(build_server(shop.manager), extensions=[advertise(IDENTIFIER)])
+
+    @pytest.mark.promise(4)
+    async def test_a_server_that_was_started_anew_still_knows_its_task(self, shop: Shop) -> None:
+        async with self.client(shop) as client:
+            task_id = (await begin(client, **PROMOTE))["taskId"]
+        other = build_server(RingManager(shop.world))
+        async with Client(other, extensions=[advertise(IDENTIFIER)]) as client:
+            assert (await ask(client, "tasks/get", task_id))["status"] == "working"
+            await shop.work()
+            task = await ask(client, "tasks/get", task_id)
+            directly = await client.call_tool("ring_operation", {"operation_id": task_id})
+        assert task["status"] == "completed"
+        assert directly.structured_content is not None
+        result = task["result"]["structuredContent"]
+        assert result["outcome"] == "promoted"
+        assert {**result, "as_of": ""} == {**directly.structured_content["result"], "as_of": ""}
+
+    async def test_a_task_is_cancelled_while_nothing_was_touched(self, shop: Shop) -> None:
+        async with self.client(shop) as client:
+            task_id = (await begin(client, **PROMOTE))["taskId"]
+            shop.hands.held = False
+            await ask(client, "tasks/cancel", task_id)
+            assert (await ask(client, "tasks/get", task_id))["status"] == "cancelled"
+
+    async def test_a_refusal_is_no_task(self, shop: Shop) -> None:
+        async with self.client(shop) as client:
+            await begin(client, **PROMOTE)
+            busy = await begin(client, **PROMOTE)
+        assert (busy["resultType"], busy["isError"]) == ("complete", True)
+        assert busy["content"][0]["text"].startswith("ERROR ring_busy: ")
+
+    async def test_what_was_started_elsewhere_is_no_task(self, shop: Shop) -> None:
+        deployed = shop.manager.recent_operations()[-1]
+        async with self.client(shop) as client:
+            with pytest.raises(MCPError) as refused:
+                await ask(client, "tasks/get", deployed)
+        assert refused.value.code == INVALID_PARAMS
