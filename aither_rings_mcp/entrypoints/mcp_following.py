@@ -2,7 +2,8 @@
 call ends before it does.
 
 A client that goes away, or whose patience ends, stops nothing: an operation outlives its door. A client that cancels
-its call asks for the operation to stop, where nothing was touched yet.
+its call asks for the operation to stop, where nothing was touched yet. Over HTTP at 2026-07-28 a client cancels by
+closing the stream, which nobody can tell from a connection that broke: there it takes ring_cancel or `tasks/cancel`.
 """
 
 from __future__ import annotations
