@@ -13,6 +13,7 @@ from pydantic_core import core_schema
 
 from aither_rings_mcp.domain.errors import InvalidArguments
 from aither_rings_mcp.domain.settings import Settings
+from aither_rings_mcp.entrypoints.slim_schemas import slim
 
 MOST_FAULTS = 5
 LONGEST_NAME = 40
@@ -29,11 +30,8 @@ Moment = Annotated[datetime, BeforeValidator(_moment)]
 Text = Annotated[str, Field(min_length=1, max_length=200)]
 Reason = Annotated[str, Field(min_length=1, max_length=1000)]
 WaitS = Annotated[float, Field(ge=0, le=300, allow_inf_nan=False)]
-WAITING = (
-    "Seconds to wait for the end; after that the answer is outcome `running` with an operation_id, "
-    "and the operation goes on by itself."
-)
-KEY = "A text of your choice; a repeated call with the same key gets the same operation and starts no second one."
+WAITING = "Seconds to wait for the end; after that the outcome is `running`, and the operation goes on by itself."
+KEY = "A text of your choice; a call repeated with it gets the same operation and starts no second one."
 
 
 class Published(GenerateJsonSchema):
@@ -76,7 +74,7 @@ def names_of(settings: Settings) -> dict[str, tuple[str, ...]]:
 
 def output_schema(model: type[BaseModel]) -> dict[str, Any]:
     """What is published of a tool's result. What may be absent is not required, because nulls are left out."""
-    return model.model_json_schema(mode="serialization", schema_generator=Published)
+    return slim(model.model_json_schema(mode="serialization", schema_generator=Published))
 
 
 def refusal(call: str, wrong: Iterable[tuple[str, str]], schema: Mapping[str, Any]) -> InvalidArguments:

@@ -107,6 +107,11 @@ class OperationArguments(Arguments):
     )
 
 
+class CancelArguments(Arguments):
+    operation_id: Text = Field(description="The operation to stop.")
+    reason: Reason = Field(description="Why, in one sentence for the history.")
+
+
 class EvidenceArguments(Arguments):
     operation_id: Text = Field(description="The operation that took a release back, or left it unhealthy.")
     section: Text | None = Field(

@@ -1,8 +1,7 @@
-"""The SDK's side of the tools: results, errors and progress as the protocol carries them, and who the client is."""
+"""The SDK's side of the tools: results and errors as the protocol carries them, and who the client is."""
 
 from __future__ import annotations
 
-import asyncio
 import getpass
 import inspect
 import json
@@ -18,7 +17,7 @@ from mcp_types import CallToolResult, InputRequiredResult, TextContent, ToolAnno
 from mcp_types import Tool as ListedTool
 from pydantic import ValidationError
 
-from aither_rings_mcp.domain.answers import Answer, Progress
+from aither_rings_mcp.domain.answers import Answer
 from aither_rings_mcp.domain.errors import InternalError, InvalidArguments, RingError
 from aither_rings_mcp.domain.model import Actor
 from aither_rings_mcp.entrypoints import arguments as said
@@ -29,40 +28,6 @@ log = logging.getLogger(__name__)
 
 Ctx = Context[Any, Any]
 LONGEST_ACTOR = 64
-
-
-class Reporter:
-    """Progress notifications of one call, the next no later than `every` seconds after the last.
-
-    The protocol wants growing values, so a step back or a heartbeat adds a thousandth of what is left.
-    """
-
-    def __init__(self, ctx: Ctx, every: float) -> None:
-        self._ctx = ctx
-        self._every = every
-        self._value = -1.0
-        self._message = "waiting"
-        self._one_at_a_time = asyncio.Lock()
-        self._last = asyncio.get_running_loop().time()
-
-    async def phase(self, progress: Progress) -> None:
-        self._message = progress.message
-        await self._send(float(progress.percent))
-
-    async def beat(self) -> None:
-        now = asyncio.get_running_loop().time
-        while True:
-            await asyncio.sleep(max(0.0, self._last + self._every - now()))
-            if now() >= self._last + self._every:
-                await self._send(0.0)
-
-    async def _send(self, percent: float) -> None:
-        async with self._one_at_a_time:
-            self._last = asyncio.get_running_loop().time()
-            value = percent if percent > self._value else self._value + (100 - self._value) / 1000
-            if value > self._value:
-                self._value = value
-                await self._ctx.report_progress(value, 100, self._message)
 
 
 def actor_of(ctx: Ctx) -> Actor:
@@ -88,13 +53,16 @@ def _account() -> str:
         return "unknown"
 
 
-def hints(title: str, destructive: bool) -> ToolAnnotations:
-    """All four hints: to a client, a hint left out means destructive and open to the world."""
+def hints(title: str, destructive: bool, again: bool | None = None) -> ToolAnnotations:
+    """All four hints: to a client, a hint left out means destructive and open to the world.
+
+    `again`: doing it twice is doing it once; by default so for what changes nothing.
+    """
     return ToolAnnotations(
         title=title,
         read_only_hint=not destructive,
         destructive_hint=destructive,
-        idempotent_hint=not destructive,
+        idempotent_hint=not destructive if again is None else again,
         open_world_hint=False,
     )
 
@@ -126,19 +94,28 @@ def as_tool(
 
 def rendered(answer: Answer) -> CallToolResult:
     """The answer as structured content, and for clients without it the summary and the same JSON as text."""
-    content = answer.model_dump(mode="json", by_alias=True, exclude_none=True)
+    return rendered_as(answer.model_dump(mode="json", by_alias=True, exclude_none=True), answer.summary)
+
+
+def rendered_as(content: dict[str, Any], summary: str) -> CallToolResult:
+    """An answer that is JSON already."""
     text = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
     return CallToolResult(
-        content=[TextContent(type="text", text=answer.summary), TextContent(type="text", text=text)],
+        content=[TextContent(type="text", text=summary), TextContent(type="text", text=text)],
         structured_content=content,
     )
 
 
 def refused(error: RingError) -> CallToolResult:
     """The error as one text block, which is all that some clients show their model."""
-    what, then = (" ".join(text.split()).rstrip(".") for text in (error.message, error.next_step))
-    facts = json.dumps(error.as_dict(), ensure_ascii=False, separators=(",", ":"), default=str)
-    text = f"ERROR {error.code}: {what}. Next: {then}.\n{facts}"
+    return refused_as(error.as_dict())
+
+
+def refused_as(error: Mapping[str, object]) -> CallToolResult:
+    """An error that is JSON already, as `RingError.as_dict` gives it."""
+    what, then = (" ".join(str(error[name]).split()).rstrip(".") for name in ("message", "next"))
+    facts = json.dumps(error, ensure_ascii=False, separators=(",", ":"), default=str)
+    text = f"ERROR {error['code']}: {what}. Next: {then}.\n{facts}"
     return CallToolResult(content=[TextContent(type="text", text=text)], is_error=True)
 
 

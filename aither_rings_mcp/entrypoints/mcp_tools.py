@@ -5,10 +5,10 @@ The docstring of a tool is what models read of it.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
+from functools import partial
 from typing import Any, Protocol
 
 from mcp.server.mcpserver.tools import Tool
@@ -16,9 +16,11 @@ from mcp.server.mcpserver.tools import Tool
 from aither_rings_mcp.domain.access import Grant
 from aither_rings_mcp.domain.answers import (
     Answer,
+    CancelAnswer,
     EvidenceAnswer,
     HealthAnswer,
     HistoryAnswer,
+    LogSlice,
     OperationAnswer,
     PlanAnswer,
     Progress,
@@ -28,12 +30,15 @@ from aither_rings_mcp.domain.answers import (
 )
 from aither_rings_mcp.domain.model import Actor, Override
 from aither_rings_mcp.domain.settings import Settings
+from aither_rings_mcp.domain.standing import Standing
 from aither_rings_mcp.entrypoints import mcp_arguments as take
 from aither_rings_mcp.entrypoints.arguments import names_of
 from aither_rings_mcp.entrypoints.asking import IDENTITY
-from aither_rings_mcp.entrypoints.mcp_protocol import Ctx, Reporter, actor_of, as_tool, hints
+from aither_rings_mcp.entrypoints.mcp_following import Cancellations, Reporter, following
+from aither_rings_mcp.entrypoints.mcp_protocol import Ctx, actor_of, as_tool, hints
 
 Watch = Callable[[Progress], Awaitable[None]]
+Started = Callable[[str], None]
 #: So many services fit a usual answer of 1,500 tokens, each with all it has.
 _FEW_SERVICES = 20
 
@@ -70,6 +75,7 @@ class Rings(Protocol):
         wait_s: float | None = None,
         idempotency_key: str | None = None,
         watch: Watch | None = None,
+        started: Started | None = None,
     ) -> PromoteAnswer: ...
     async def rollback(
         self,
@@ -83,6 +89,7 @@ class Rings(Protocol):
         wait_s: float | None = None,
         idempotency_key: str | None = None,
         watch: Watch | None = None,
+        started: Started | None = None,
     ) -> RollbackAnswer: ...
     async def operation(
         self,
@@ -96,15 +103,22 @@ class Rings(Protocol):
     async def evidence(
         self, operation_id: str, section: str | None = None, cursor: int | None = None
     ) -> EvidenceAnswer: ...
+    async def cancel(self, operation_id: str, actor: Actor, reason: str) -> CancelAnswer: ...
+    def recent_operations(self) -> tuple[str, ...]: ...
+    def standing(self, before: Standing | None = None) -> Standing: ...
+    async def log_tail(self, operation_id: str, lines: int) -> LogSlice: ...
 
 
 class Tools:
     """The tools of one server."""
 
-    def __init__(self, manager: Rings, grant: Grant, heartbeat_s: float) -> None:
+    def __init__(
+        self, manager: Rings, grant: Grant, heartbeat_s: float, cancellations: Cancellations | None = None
+    ) -> None:
         self._manager = manager
         self._grant = grant
         self._heartbeat_s = heartbeat_s
+        self._cancellations = cancellations or Cancellations()
 
     async def ring_status(self, args: take.StatusArguments, ctx: Ctx) -> StatusAnswer:
         """What each ring runs, since when, what it could be rolled back to, and whether an operation is under way.
@@ -141,7 +155,7 @@ class Tools:
         grant, actor = self._granted(), actor_of(ctx)
         grant.change()
         override = grant.override(args.force, args.reason, actor)
-        async with self._watching(ctx) as watch:
+        async with self._following(ctx, actor) as reporter:
             return await self._manager.promote(
                 args.source,
                 args.target,
@@ -152,7 +166,8 @@ class Tools:
                 reason=args.reason,
                 wait_s=args.wait_s,
                 idempotency_key=args.idempotency_key,
-                watch=watch,
+                watch=reporter.watch,
+                started=reporter.started,
             )
 
     async def ring_rollback(self, args: take.RollbackArguments, ctx: Ctx) -> RollbackAnswer:
@@ -162,17 +177,19 @@ class Tools:
         verified by image id. With outcome `running`, follow it with ring_operation.
         """
         self._granted().change()
-        async with self._watching(ctx) as watch:
+        actor = actor_of(ctx)
+        async with self._following(ctx, actor) as reporter:
             return await self._manager.rollback(
                 args.ring,
-                actor_of(ctx),
+                actor,
                 tag=args.tag,
                 release=args.release,
                 reason=args.reason,
                 dry_run=args.dry_run,
                 wait_s=args.wait_s,
                 idempotency_key=args.idempotency_key,
-                watch=watch,
+                watch=reporter.watch,
+                started=reporter.started,
             )
 
     async def ring_history(self, args: take.HistoryArguments, ctx: Ctx) -> HistoryAnswer:
@@ -194,14 +211,22 @@ class Tools:
         Use it after outcome `running`, or to read an operation's log. It only watches: a call that ends early stops
         nothing.
         """
-        async with self._watching(ctx) as watch:
+        async with self._following(ctx) as reporter:
             return await self._manager.operation(
                 args.operation_id,
                 wait_s=args.wait_s,
                 include_log=args.include_log,
                 log_cursor=args.log_cursor,
-                watch=watch,
+                watch=reporter.watch,
             )
+
+    async def ring_cancel(self, args: take.CancelArguments, ctx: Ctx) -> CancelAnswer:
+        """Stop an operation that has touched nothing yet: while it builds, runs gates or prepares.
+
+        Later it is refused: let it end, then ring_rollback if the release is not wanted.
+        """
+        self._granted().change()
+        return await self._manager.cancel(args.operation_id, actor_of(ctx), args.reason)
 
     async def ring_evidence(self, args: take.EvidenceArguments, ctx: Ctx) -> EvidenceAnswer:
         """Why a release failed or was rolled back: its logs, container states, config and what that changed, gates.
@@ -216,14 +241,11 @@ class Tools:
         return self._grant.to(IDENTITY.get())
 
     @asynccontextmanager
-    async def _watching(self, ctx: Ctx) -> AsyncGenerator[Watch]:
-        """A watch that reports to the client, with a heartbeat in between; silent where it asked for no progress."""
-        reporter = Reporter(ctx, self._heartbeat_s)
-        heartbeat = asyncio.create_task(reporter.beat())
-        try:
-            yield reporter.phase
-        finally:
-            heartbeat.cancel()
+    async def _following(self, ctx: Ctx, actor: Actor | None = None) -> AsyncGenerator[Reporter]:
+        """Progress for the call. An `actor` who cancels it asks for the operation that it began to stop."""
+        stop = partial(self._manager.cancel, actor=actor, reason="the client cancelled its call") if actor else None
+        async with following(ctx, self._heartbeat_s, self._cancellations, stop) as reporter:
+            yield reporter
 
 
 def ring_tools(tools: Tools, settings: Settings) -> list[Tool]:
@@ -236,9 +258,10 @@ def ring_tools(tools: Tools, settings: Settings) -> list[Tool]:
         answer: type[Answer],
         title: str,
         destructive: bool = False,
+        again: bool | None = None,
     ) -> Tool:
         published = take.input_schema(arguments, names)
-        return as_tool(fn, arguments, published, answer, hints(title, destructive))
+        return as_tool(fn, arguments, published, answer, hints(title, destructive, again))
 
     return [
         tool(tools.ring_status, take.StatusArguments, StatusAnswer, "Ring status"),
@@ -248,5 +271,8 @@ def ring_tools(tools: Tools, settings: Settings) -> list[Tool]:
         tool(tools.ring_rollback, take.RollbackArguments, RollbackAnswer, "Roll a ring back", destructive=True),
         tool(tools.ring_history, take.HistoryArguments, HistoryAnswer, "Ring history"),
         tool(tools.ring_operation, take.OperationArguments, OperationAnswer, "Follow an operation"),
+        tool(
+            tools.ring_cancel, take.CancelArguments, CancelAnswer, "Cancel an operation", destructive=True, again=True
+        ),
         tool(tools.ring_evidence, take.EvidenceArguments, EvidenceAnswer, "Read the evidence"),
     ]

@@ -15,6 +15,8 @@ from aither_rings_mcp.manager.world import World
 from aither_rings_mcp.ports import Claim
 
 Watch = Callable[[Progress], Awaitable[None]]
+#: Told the operation's id as soon as there is one, before anything is waited for.
+Started = Callable[[str], None]
 
 _POLL_S = 0.1
 #: How far back a repeated idempotency key is looked for.

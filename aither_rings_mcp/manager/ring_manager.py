@@ -23,6 +23,7 @@ from aither_rings_mcp.domain.answers import (
     HealthAnswer,
     HistoryAnswer,
     LifecycleAnswer,
+    LogSlice,
     NextAction,
     OperationAnswer,
     PlanAnswer,
@@ -47,9 +48,10 @@ from aither_rings_mcp.domain.plan import Plan
 from aither_rings_mcp.domain.rollout import BEFORE_EFFECT, Kind, Operation, Phase, Request
 from aither_rings_mcp.domain.settings import Path, Settings
 from aither_rings_mcp.domain.slots import Slot
+from aither_rings_mcp.domain.standing import Standing
 from aither_rings_mcp.domain.tunnel import TunnelRule
 from aither_rings_mcp.domain.verdict import GateResult, blocking
-from aither_rings_mcp.manager import doctor, outcomes, settling, tokens, views, ways_in
+from aither_rings_mcp.manager import doctor, outcomes, settling, standings, tokens, views, ways_in
 from aither_rings_mcp.manager.budgeting import Budget
 from aither_rings_mcp.manager.evidence_answers import handed_out
 from aither_rings_mcp.manager.executor import Executor
@@ -57,7 +59,7 @@ from aither_rings_mcp.manager.freezing import Freezing
 from aither_rings_mcp.manager.gating import examine
 from aither_rings_mcp.manager.marks import Marks
 from aither_rings_mcp.manager.monitor import Monitor
-from aither_rings_mcp.manager.operations import Operations, Watch
+from aither_rings_mcp.manager.operations import Operations, Started, Watch
 from aither_rings_mcp.manager.plan_book import PlanBook
 from aither_rings_mcp.manager.planning import Draft, draft_promotion
 from aither_rings_mcp.manager.retention import Retention
@@ -123,6 +125,18 @@ class RingManager:
         op, interrupted = await self._operations.watch(operation_id, wait_s, watch)
         return views.operation(self._world, op, interrupted, include_log, log_cursor)
 
+    def recent_operations(self) -> tuple[str, ...]:
+        """The ids of the newest operations, newest first."""
+        return standings.recent_ids(self._world)
+
+    def standing(self, before: Standing | None = None) -> Standing:
+        """Where rings and operations stand, to be compared with `before`. Cheap: no engine is asked."""
+        return standings.standing(self._world, before)
+
+    async def log_tail(self, operation_id: str, lines: int) -> LogSlice:
+        """The end of an operation's log: data, never orders."""
+        return standings.log_tail(self._world, operation_id, lines)
+
     async def evidence(
         self, operation_id: str, section: str | None = None, cursor: int | None = None
     ) -> EvidenceAnswer:
@@ -186,6 +200,7 @@ class RingManager:
         wait_s: float | None = None,
         idempotency_key: str | None = None,
         watch: Watch | None = None,
+        started: Started | None = None,
     ) -> PromoteAnswer:
         """Moves what `source` holds to `target` through the gates of the path; see `PromoteAnswer.outcome`."""
         world = self._world
@@ -194,7 +209,7 @@ class RingManager:
             kind=Kind.PROMOTE, ring=target, source=source, plan_id=plan_id, reason=reason, override=override
         )
         if before := self._operations.started(idempotency_key, asked):
-            return cast("PromoteAnswer", await self._result(before, wait_s, watch))
+            return cast("PromoteAnswer", await self._result(before, wait_s, watch, started))
         await self._operations.free(target)
 
         def check_allowed() -> Freeze | None:
@@ -226,7 +241,7 @@ class RingManager:
             )
         request = asked.model_copy(update={"plan_id": plan.id, "freeze_passed": str(passed) if passed else None})
         op = self._operations.start(request, actor, idempotency_key, check_allowed)
-        return cast("PromoteAnswer", await self._result(op.id, wait_s, watch))
+        return cast("PromoteAnswer", await self._result(op.id, wait_s, watch, started))
 
     async def rollback(
         self,
@@ -240,6 +255,7 @@ class RingManager:
         wait_s: float | None = None,
         idempotency_key: str | None = None,
         watch: Watch | None = None,
+        started: Started | None = None,
     ) -> RollbackAnswer:
         """Goes back to the last release that proved itself, or to the one named."""
         policy.runtime_ring(self.settings, ring)
@@ -247,7 +263,7 @@ class RingManager:
             raise InvalidArguments("both a tag and a release are named", "Name one of them, or none for the last good.")
         request = Request(kind=Kind.ROLLBACK, ring=ring, tag=tag, release=release, reason=reason)
         if before := self._operations.started(idempotency_key, request):
-            return cast("RollbackAnswer", await self._result(before, wait_s, watch))
+            return cast("RollbackAnswer", await self._result(before, wait_s, watch, started))
         await self._operations.free(ring)
         record = self._world.state.load().ring(ring)
         if record.stuck and actor.automatic:
@@ -269,7 +285,7 @@ class RingManager:
         # what was chosen here is what happens, whatever is recorded meanwhile
         pinned = request.model_copy(update={"tag": None, "release": choice.release})
         op = self._operations.start(pinned, actor, idempotency_key)
-        return cast("RollbackAnswer", await self._result(op.id, wait_s, watch))
+        return cast("RollbackAnswer", await self._result(op.id, wait_s, watch, started))
 
     async def deploy(
         self, ring: str, actor: Actor, *, build: bool = True, wait_s: float | None = None, watch: Watch | None = None
@@ -446,7 +462,11 @@ class RingManager:
         op = self._operations.start(Request(kind=kind, ring=ring), actor)
         return cast("LifecycleAnswer", await self._result(op.id, wait_s, watch))
 
-    async def _result(self, operation_id: str, wait_s: float | None, watch: Watch | None) -> RolloutAnswer:
+    async def _result(
+        self, operation_id: str, wait_s: float | None, watch: Watch | None, started: Started | None = None
+    ) -> RolloutAnswer:
+        if started:
+            started(operation_id)
         op, interrupted = await self._operations.watch(operation_id, wait_s, watch)
         world, ring = self._world, op.request.ring
         return outcomes.answer(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path as FilePath
 
 from aither_rings_mcp.domain import answers as a
 from aither_rings_mcp.domain.errors import (
@@ -19,8 +20,9 @@ from aither_rings_mcp.domain.health import ServiceHealth, ServiceState
 from aither_rings_mcp.domain.model import Actor, Override, RingKind
 from aither_rings_mcp.domain.rollout import PERCENT, Kind, Phase
 from aither_rings_mcp.domain.settings import Path, Ring, Service, Settings
+from aither_rings_mcp.domain.standing import Standing
 from aither_rings_mcp.domain.verdict import Evidence, FailedItem, GateResult, Verdict
-from aither_rings_mcp.entrypoints.mcp_tools import Watch
+from aither_rings_mcp.entrypoints.mcp_tools import Started, Watch
 
 NOW = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
 RELEASE, BEFORE = "r-0123456789ab", "r-ba9876543210"
@@ -67,6 +69,13 @@ class FakeRings:
         self.actors: list[Actor] = []
         self.overrides: list[Override | None] = []
         self.changes: list[tuple[str, str]] = []
+        #: (operation, reason) of every cancellation that was asked for; `cancel_file` keeps them for another process.
+        self.cancelled: list[tuple[str, str]] = []
+        self.cancel_file: FilePath | None = None
+        self.past_the_safe_point = False
+        self.log_lines: tuple[str, ...] = ("pulling nothing",)
+        self.stands = Standing(rings=dict.fromkeys(SETTINGS.rings, "0"), operations={"op-1": "0"}, logs={})
+        self.looks = 0
 
     def expect_work(self) -> None:
         pass
@@ -158,6 +167,7 @@ class FakeRings:
         wait_s: float | None = None,
         idempotency_key: str | None = None,
         watch: Watch | None = None,
+        started: Started | None = None,
     ) -> a.PromoteAnswer:
         self._path(source, target)
         self.actors.append(actor)
@@ -171,6 +181,8 @@ class FakeRings:
                 ok=False, summary="tests_pass says no.", outcome="blocked", gates=(FAILED_GATE,), **common
             )
         self.changes.append((source, target))
+        if started:
+            started("op-1")
         if not await self._ended(wait_s, watch):
             return a.PromoteAnswer(ok=True, summary="It goes on.", outcome="running", **common)
         outcome = "promoted" if SETTINGS.rings[target].kind is RingKind.RUNTIME else "candidate_tagged"
@@ -197,6 +209,7 @@ class FakeRings:
         wait_s: float | None = None,
         idempotency_key: str | None = None,
         watch: Watch | None = None,
+        started: Started | None = None,
     ) -> a.RollbackAnswer:
         self._meet(ring)
         self.actors.append(actor)
@@ -204,6 +217,8 @@ class FakeRings:
         if dry_run:
             return a.RollbackAnswer(ok=True, summary="Nothing was changed.", outcome="dry_run", as_of=NOW)
         self.changes.append((ring, release or BEFORE))
+        if started:
+            started("op-2")
         if not await self._ended(wait_s, watch):
             return a.RollbackAnswer(ok=True, summary="It goes on.", outcome="running", **common)
         return a.RollbackAnswer(
@@ -260,23 +275,25 @@ class FakeRings:
         watch: Watch | None = None,
     ) -> a.OperationAnswer:
         self._meet(None)
-        if operation_id not in {"op-1", "op-2"}:
-            raise OperationNotFound("there is no such operation", "ring_status shows what is under way.")
+        self._known(operation_id)
         done = not self.slow or await self._ended(wait_s, watch)
+        status, phase = ("done", Phase.DONE) if done else ("running", Phase.VERIFYING)
+        if any(operation_id == cancelled for cancelled, _ in self.cancelled):
+            status, phase, done = "cancelled", Phase.CANCELLED, False
         return a.OperationAnswer(
             ok=True,
-            summary="It is done." if done else "It is verifying.",
+            summary="It is done." if done else f"It is {phase}.",
             as_of=NOW,
             operation_id=operation_id,
-            kind=Kind.PROMOTE,
+            kind=Kind.PROMOTE if operation_id == "op-1" else Kind.ROLLBACK,
             ring="prod",
-            status="done" if done else "running",
-            phase=Phase.DONE if done else Phase.VERIFYING,
+            status=status,
+            phase=phase,
             percent=100 if done else 75,
             actor="claude-code (agent via mcp)",
             started_at=NOW,
             steps=(a.StepView(phase=Phase.ACCEPTED, at=NOW), a.StepView(phase=Phase.VERIFYING, at=NOW, note="3 of 6")),
-            result={"outcome": "promoted"} if done else None,
+            result=self._result() if done else None,
             log=a.LogSlice(lines=("pulling nothing",), next_cursor=15) if include_log else None,
         )
 
@@ -284,8 +301,7 @@ class FakeRings:
         self, operation_id: str, section: str | None = None, cursor: int | None = None
     ) -> a.EvidenceAnswer:
         self._meet(None)
-        if operation_id not in {"op-1", "op-2"}:
-            raise OperationNotFound("there is no such operation", "ring_status shows what is under way.")
+        self._known(operation_id)
         text = "== prod-genesis-1\nTraceback (most recent call last):\n"
         sections = (SectionFacts(name="logs", bytes=len(text)), SectionFacts(name="events", bytes=9, untrusted=False))
         common = {"operation_id": operation_id, "ring": "prod", "release": RELEASE, "sections": sections, "as_of": NOW}
@@ -297,6 +313,40 @@ class FakeRings:
         return a.EvidenceAnswer(
             ok=True, summary="A part of it.", section=section, text=text[start:], cursor=start, **common
         )
+
+    async def cancel(self, operation_id: str, actor: Actor, reason: str) -> a.CancelAnswer:
+        self._meet(None)
+        self._known(operation_id)
+        if self.past_the_safe_point:
+            raise InvalidTransition(f"{operation_id} is switching, past the last safe point", "Let it end.")
+        self.cancelled.append((operation_id, reason))
+        if self.cancel_file:
+            self.cancel_file.write_text(f"{operation_id} {actor}: {reason}")
+        return a.CancelAnswer(
+            ok=True, summary="It was cancelled.", as_of=NOW, operation_id=operation_id, status="cancelled"
+        )
+
+    def recent_operations(self) -> tuple[str, ...]:
+        return ("op-2", "op-1")
+
+    def standing(self, before: Standing | None = None) -> Standing:
+        self.looks += 1
+        return self.stands
+
+    async def log_tail(self, operation_id: str, lines: int) -> a.LogSlice:
+        self._meet(None)
+        self._known(operation_id)
+        return a.LogSlice(lines=self.log_lines[-lines:], next_cursor=15)
+
+    def _known(self, operation_id: str) -> None:
+        if operation_id not in {"op-1", "op-2"}:
+            raise OperationNotFound("there is no such operation", "ring_status shows what is under way.")
+
+    def _result(self) -> dict[str, object]:
+        answer = a.PromoteAnswer(
+            ok=True, summary="It is in prod.", outcome="promoted", as_of=NOW, operation_id="op-1", release=RELEASE
+        )
+        return answer.model_dump(mode="json", by_alias=True, exclude_none=True)
 
     async def _ended(self, wait_s: float | None, watch: Watch | None) -> bool:
         phases = (Phase.GATING, Phase.VERIFYING, Phase.RESTORING, Phase.RECORDING)

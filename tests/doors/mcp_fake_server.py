@@ -1,7 +1,8 @@
 """The real entry point on the fake manager: what a client starts when a test wants a process.
 
 FAKE_RINGS: words out of `blocked` (gates say no), `slow` (operations never end), `prints` (every call prints),
-`crashes` (every call fails), `bad-config` (the manager cannot be built).
+`crashes` (every call fails), `bad-config` (the manager cannot be built). FAKE_CANCELLED: where it writes down what was
+cancelled.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ def build(_config: Path | None) -> FakeRings:
     rings = FakeRings()
     rings.gate_says_no = "blocked" in words
     rings.slow = "slow" in words
+    if where := os.environ.get("FAKE_CANCELLED"):
+        rings.cancel_file = Path(where)
     rings.print = "a stray print" if "prints" in words else None
     rings.trouble = RuntimeError("the password is hunter2; password=hunter2") if "crashes" in words else None
     return rings

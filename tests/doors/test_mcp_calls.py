@@ -78,6 +78,7 @@ async def test_the_articles_calls_work_as_written(call: Call, tool: str, argumen
         ("ring_rollback", {"ring": "prod"}),
         ("ring_history", {}),
         ("ring_operation", {"operation_id": "op-1", "include_log": True}),
+        ("ring_cancel", {"operation_id": "op-1", "reason": "a newer change is coming"}),
         ("ring_evidence", {"operation_id": "op-1"}),
     ],
 )
@@ -130,7 +131,7 @@ async def test_an_operation_that_takes_longer_than_the_call_is_running(call: Cal
     assert (content["outcome"], content["operation_id"]) == ("running", "op-1")
     rings.finish.set()
     followed = await call("ring_operation", operation_id="op-1", wait_s=5)
-    assert (followed["status"], followed["result"]) == ("done", {"outcome": "promoted"})
+    assert (followed["status"], followed["result"]["outcome"]) == ("done", "promoted")
 
 
 async def test_evidence_is_read_section_by_section_and_its_text_is_labelled(call: Call) -> None:

@@ -9,6 +9,9 @@ import pytest
 from mcp.client import Client
 from mcp_fake_rings import FakeRings
 
+from aither_rings_mcp.domain.answers import Progress
+from aither_rings_mcp.domain.rollout import PERCENT, Phase
+from aither_rings_mcp.entrypoints.mcp_following import QUIET_S, Reporter
 from aither_rings_mcp.entrypoints.mcp_server import HEARTBEAT_S, build_server
 
 LIMIT_S = 10
@@ -93,3 +96,30 @@ async def test_a_client_that_cancels_ends_the_wait_and_the_server_goes_on(era: s
         assert not (await client.call_tool("ring_health", {"ring": "prod"})).is_error
     # the operation itself is the worker's: it was started, and nothing took it back
     assert rings.changes == [("staging", "prod")]
+
+
+async def test_what_comes_faster_than_anybody_reads_is_gathered_and_phases_are_told_at_once() -> None:
+    told: list[str | None] = []
+
+    class Ctx:
+        async def report_progress(self, progress: float, total: float, message: str | None) -> None:
+            told.append(message)
+
+    def step(phase: Phase, message: str) -> Progress:
+        return Progress(operation_id="op-1", phase=phase, percent=PERCENT[phase], message=message)
+
+    reporter = Reporter(Ctx(), every=60)  # type: ignore[arg-type]
+    beating = asyncio.create_task(reporter.beat())
+    began = asyncio.get_running_loop().time()
+    await reporter.watch(step(Phase.GATING, "-> gating"))
+    for number in range(1000):
+        await reporter.watch(step(Phase.GATING, f"line {number}"))
+    assert told == ["-> gating"]
+    async with asyncio.timeout(LIMIT_S):
+        while len(told) < 2:
+            await asyncio.sleep(0.01)
+    assert asyncio.get_running_loop().time() - began >= QUIET_S
+    await reporter.watch(step(Phase.GATING, "the last line"))
+    await reporter.watch(step(Phase.SWITCHING, "-> switching"))
+    beating.cancel()
+    assert told == ["-> gating", "line 999", "-> switching"]

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 from mcp.client import Client
 from mcp_fake_rings import SETTINGS, FakeRings
@@ -18,7 +19,7 @@ from aither_rings_mcp.entrypoints.mcp_server import build_server
 SNAPSHOT = Path(__file__).parent.parent / "snapshots" / "mcp_tools.json"
 TOOLS = (
     "ring_status", "ring_health", "ring_plan", "ring_promote", "ring_rollback", "ring_history", "ring_operation",
-    "ring_evidence",
+    "ring_cancel", "ring_evidence",
 )  # fmt: skip
 Published = dict[str, dict[str, Any]]
 
@@ -58,12 +59,12 @@ def test_the_tools_come_in_the_order_of_their_use(tools: Published) -> None:
 
 def test_every_tool_says_all_four_hints_and_its_title(tools: Published) -> None:
     for name, tool in tools.items():
-        changes = name in {"ring_promote", "ring_rollback"}
+        changes = name in {"ring_promote", "ring_rollback", "ring_cancel"}
         assert tool["annotations"] == {
             "title": tool["title"],
             "readOnlyHint": not changes,
             "destructiveHint": changes,
-            "idempotentHint": not changes,
+            "idempotentHint": not changes or name == "ring_cancel",
             "openWorldHint": False,
         }
 
@@ -106,6 +107,16 @@ def test_results_are_objects_closed_at_every_level_without_nulls(tools: Publishe
 def test_the_list_is_small_enough_for_a_models_context(tools: Published) -> None:
     seen_by_models = [{k: v for k, v in tool.items() if k != "outputSchema"} for tool in tools.values()]
     assert len(json.dumps(seen_by_models)) < 4 * 3000
+
+
+def test_the_whole_list_with_the_results_stays_small_and_says_nothing_twice(tools: Published) -> None:
+    assert len(json.dumps(list(tools.values()), separators=(",", ":"))) < 4 * 7500
+    for tool in tools.values():
+        schema = tool["outputSchema"]
+        text = json.dumps(schema)
+        for name in schema.get("$defs", {}):
+            assert text.count(f'"#/$defs/{name}"') > 1
+        jsonschema.Draft202012Validator.check_schema(schema)
 
 
 @pytest.mark.parametrize("mode", ["auto", "legacy"])

@@ -142,6 +142,7 @@ async def test_without_a_token_this_machine_may_look_unless_more_was_said(shop: 
 def process(folder: Path, *options: str) -> Generator[tuple[subprocess.Popen[str], str]]:
     """A real `ring-ctl serve`, and where it answers."""
     (folder / "rings.yaml").write_text(RINGS)
+    (folder / "c.yml").write_text("services: {web: {image: none}}\n")
     argv = [sys.executable, "-m", "aither_rings_mcp.entrypoints.cli", "serve", "--port", "0", "--no-monitor", *options]
     started = subprocess.Popen(argv, cwd=folder, stderr=subprocess.PIPE, text=True, env={**os.environ})
     try:
