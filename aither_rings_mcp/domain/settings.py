@@ -199,6 +199,14 @@ class Unhealthy(StrEnum):
     KEEP = "keep"
 
 
+class AskedOf(StrEnum):
+    """Whose changes a person has to say yes to first."""
+
+    NOBODY = "nobody"
+    AGENTS = "agents"
+    EVERYONE = "everyone"
+
+
 class Ring(Value):
     """A ring. `runtime` rings run containers and need `project` and `compose`; a `gate` only validates."""
 
@@ -228,6 +236,9 @@ class Ring(Value):
     candidate_ttl: Duration = 86400.0
     preview: Preview | None = None
     hooks: Hooks = Hooks()
+    rollback_approval: Literal[AskedOf.NOBODY, AskedOf.AGENTS] = Field(
+        default=AskedOf.NOBODY, description="whose rollbacks of this ring a person has to say yes to first"
+    )
     url: str | None = Field(default=None, description="where people find this ring, for messages and docs")
 
     @property
@@ -266,6 +277,20 @@ class Path(Value):
     source: str
     target: str
     gates: tuple[GateSpec, ...] = ()
+    approval: AskedOf = Field(
+        default=AskedOf.NOBODY, description="whose promotions along this path a person has to say yes to first"
+    )
+
+
+class Approvals(Value):
+    """How people are asked, beside the `approval` of each path and the `rollback_approval` of each ring."""
+
+    force: Literal[AskedOf.NOBODY, AskedOf.AGENTS] = Field(
+        default=AskedOf.AGENTS, description="whose overrides of the gates a person has to say yes to first"
+    )
+    elicitation: bool = Field(
+        default=True, description="an agent's client may ask the person who sits at it, and pass their answer on"
+    )
 
 
 #: What `profile: fast` means; a key written beside it wins.
@@ -365,6 +390,7 @@ class Settings(Value):
     source: Source = Source()
     rollback: RollbackRule = RollbackRule()
     alerts: Alerts = Alerts()
+    approvals: Approvals = Approvals()
     limits: Limits = Limits()
     keep_releases: Annotated[int, Field(ge=2, le=100)] = 5
     keep_evidence: Annotated[int, Field(ge=1, le=1000)] = 20

@@ -211,10 +211,12 @@ class FakeManager:
         )
 
     async def answer_plan(
-        self, plan_id: str, approved: bool, actor: Actor, note: str | None = None
+        self, plan_id: str, approved: bool, actor: Actor, note: str | None = None, plan_hash: str | None = None
     ) -> a.ApprovalAnswer:
         self._stand()
-        self.asked["answer"] = {"plan_id": plan_id, "approved": approved, "actor": actor, "note": note}
+        self.asked["answer"] = {
+            "plan_id": plan_id, "approved": approved, "actor": actor, "note": note, "plan_hash": plan_hash,
+        }  # fmt: skip
         decision = "approved" if approved else "rejected"
         return self._answer(a.ApprovalAnswer, f"Plan {decision}.", plan_id=plan_id, decision=decision, by=str(actor))
 
