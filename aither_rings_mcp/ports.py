@@ -302,6 +302,12 @@ class Plans(Protocol):
     def prune(self, before: datetime) -> None: ...
 
 
+class Keys(Protocol):
+    """The secret with which this installation seals what it will be shown again."""
+
+    def key(self) -> bytes: ...
+
+
 class Claim(Protocol):
     """The right to change one ring, held by an open lock: it dies with the processes that hold it."""
 

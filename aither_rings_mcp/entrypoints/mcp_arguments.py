@@ -141,6 +141,18 @@ class EvidenceArguments(Arguments):
     )
 
 
+class CancelArguments(Arguments):
+    operation_id: Text = Field(description="The operation to give up.")
+    reason: Reason = Field(description="Why, in one sentence for the history.")
+
+
+class ApproveArguments(Arguments):
+    plan_id: Text = Field(description="The plan that waits for an answer.")
+    plan_hash: Text = Field(description="The hash of the plan that you were shown: the answer is to that, only.")
+    decision: Literal["approved", "rejected"] = Field(description="The answer; it is final.")
+    note: Reason = Field(description="A word to whoever asked, for the history.")
+
+
 class _Published(GenerateJsonSchema):
     """Schemas without null noise: an absent value is left out, so neither `null` nor titles are published."""
 

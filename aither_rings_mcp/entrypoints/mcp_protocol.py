@@ -19,6 +19,7 @@ from mcp_types import Tool as ListedTool
 from pydantic import ValidationError
 
 from aither_rings_mcp.domain.answers import Answer, Progress
+from aither_rings_mcp.domain.approval import person_at
 from aither_rings_mcp.domain.errors import InternalError, InvalidArguments, RingError
 from aither_rings_mcp.domain.model import Actor
 from aither_rings_mcp.entrypoints import mcp_arguments as take
@@ -65,10 +66,18 @@ class Reporter:
 
 def actor_of(ctx: Ctx) -> Actor:
     """The client by the name it gave itself, or the account that runs this server."""
+    return Actor(name=_client(ctx) or _account(), kind="agent", door="mcp")
+
+
+def person_of(ctx: Ctx) -> Actor:
+    """The person behind the client: the account that runs this server, at the client by its own name."""
+    return person_at(_account(), _client(ctx))
+
+
+def _client(ctx: Ctx) -> str:
     client = ctx.session.client_params
     given = client.client_info.name if client else ""
-    name = "".join(c for c in given if c.isprintable()).strip()[:LONGEST_ACTOR]
-    return Actor(name=name or _account(), kind="agent", door="mcp")
+    return "".join(c for c in given if c.isprintable()).strip()[:LONGEST_ACTOR]
 
 
 def _account() -> str:
@@ -78,19 +87,19 @@ def _account() -> str:
         return "unknown"
 
 
-def hints(title: str, destructive: bool) -> ToolAnnotations:
+def hints(title: str, destructive: bool, idempotent: bool = False) -> ToolAnnotations:
     """All four hints: to a client, a hint left out means destructive and open to the world."""
     return ToolAnnotations(
         title=title,
         read_only_hint=not destructive,
         destructive_hint=destructive,
-        idempotent_hint=not destructive,
+        idempotent_hint=idempotent or not destructive,
         open_world_hint=False,
     )
 
 
 def as_tool(
-    fn: Callable[[Any, Ctx], Awaitable[Answer]],
+    fn: Callable[[Any, Ctx], Awaitable[Answer | InputRequiredResult]],
     arguments: type[take.Arguments],
     published: dict[str, Any],
     answer: type[Answer],
@@ -98,8 +107,9 @@ def as_tool(
 ) -> Tool:
     """The function as a tool of the SDK, under its own name and docstring."""
 
-    async def call(args: take.Arguments, ctx: Ctx) -> CallToolResult:
-        return rendered(await fn(args, ctx))
+    async def call(args: take.Arguments, ctx: Ctx) -> CallToolResult | InputRequiredResult:
+        answer = await fn(args, ctx)
+        return answer if isinstance(answer, InputRequiredResult) else rendered(answer)
 
     return Tool(
         fn=call,

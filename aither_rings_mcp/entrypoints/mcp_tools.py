@@ -13,10 +13,13 @@ from datetime import datetime
 from typing import Any, Literal, Protocol
 
 from mcp.server.mcpserver.tools import Tool
+from mcp_types import InputRequiredResult
 from pydantic import ValidationError
 
 from aither_rings_mcp.domain.answers import (
     Answer,
+    ApprovalAnswer,
+    CancelAnswer,
     EvidenceAnswer,
     HealthAnswer,
     HistoryAnswer,
@@ -31,7 +34,9 @@ from aither_rings_mcp.domain.errors import Forbidden, InvalidArguments, ReadOnly
 from aither_rings_mcp.domain.model import Actor, Override
 from aither_rings_mcp.domain.settings import Settings
 from aither_rings_mcp.entrypoints import mcp_arguments as take
-from aither_rings_mcp.entrypoints.mcp_protocol import Ctx, Reporter, actor_of, as_tool, hints
+from aither_rings_mcp.entrypoints import mcp_consent as consent
+from aither_rings_mcp.entrypoints.mcp_approval import Asked, Asking, Change
+from aither_rings_mcp.entrypoints.mcp_protocol import Ctx, Reporter, actor_of, as_tool, hints, person_of
 
 Watch = Callable[[Progress], Awaitable[None]]
 #: So many services fit a usual answer of 1,500 tokens, each with all it has.
@@ -97,6 +102,12 @@ class Rings(Protocol):
     async def evidence(
         self, operation_id: str, section: str | None = None, cursor: int | None = None
     ) -> EvidenceAnswer: ...
+    async def cancel(self, operation_id: str, actor: Actor, reason: str) -> CancelAnswer: ...
+    async def proposal(self, plan_id: str) -> PlanAnswer: ...
+    async def answer_plan(
+        self, plan_id: str, approved: bool, actor: Actor, note: str | None = None, plan_hash: str | None = None
+    ) -> ApprovalAnswer: ...
+    def seal_key(self) -> bytes: ...
 
 
 @dataclass(frozen=True)
@@ -146,6 +157,10 @@ class Tools:
         self._grant = grant
         self._heartbeat_s = heartbeat_s
 
+    @property
+    def role(self) -> Role:
+        return self._grant.role
+
     async def ring_status(self, args: take.StatusArguments, ctx: Ctx) -> StatusAnswer:
         """What each ring runs, since when, what it could be rolled back to, and whether an operation is under way.
 
@@ -172,30 +187,42 @@ class Tools:
         """
         return await self._manager.plan(args.source, args.target, actor_of(ctx))
 
-    async def ring_promote(self, args: take.PromoteArguments, ctx: Ctx) -> PromoteAnswer:
+    async def ring_promote(self, args: take.PromoteArguments, ctx: Ctx) -> PromoteAnswer | InputRequiredResult:
         """Promote a release through its gates: dev to staging tags a candidate, staging to prod runs it for users.
 
         A gate that says no is a result: outcome `blocked` with the failed items to fix. A release that turns out bad
         in prod is taken back by itself: outcome `rolled_back`. With outcome `running`, follow it with ring_operation.
+        With `approval_required` a person has to answer: show them `approval.ways`, then repeat with the plan_id.
         """
         self._grant.change()
         actor = actor_of(ctx)
         override = self._grant.override(args.force, args.reason, actor)
         async with self._watching(ctx) as watch:
-            return await self._manager.promote(
-                args.source,
-                args.target,
-                actor,
-                plan_id=args.plan_id,
-                dry_run=args.dry_run,
-                override=override,
-                reason=args.reason,
-                wait_s=args.wait_s,
-                idempotency_key=args.idempotency_key,
-                watch=watch,
+
+            async def promote(plan_id: str | None, key: str | None) -> PromoteAnswer:
+                return await self._manager.promote(
+                    args.source,
+                    args.target,
+                    actor,
+                    plan_id=plan_id,
+                    dry_run=args.dry_run,
+                    override=override,
+                    reason=args.reason,
+                    wait_s=args.wait_s,
+                    idempotency_key=key,
+                    watch=watch,
+                )
+
+            return await self._asking(ctx).about(
+                Change(
+                    first=lambda: promote(args.plan_id, args.idempotency_key),
+                    waits=consent.in_promotion,
+                    approved=lambda asked: promote(asked.plan_id, _key(asked)),
+                    ended=lambda asked, how: consent.no_promotion(args, asked, how),
+                )
             )
 
-    async def ring_rollback(self, args: take.RollbackArguments, ctx: Ctx) -> RollbackAnswer:
+    async def ring_rollback(self, args: take.RollbackArguments, ctx: Ctx) -> RollbackAnswer | InputRequiredResult:
         """Take a running ring back to the last release that proved itself, or to a named one.
 
         Use it when users are affected. The broken state is tagged for forensics first, and what runs afterwards is
@@ -203,17 +230,45 @@ class Tools:
         """
         self._grant.change()
         async with self._watching(ctx) as watch:
-            return await self._manager.rollback(
-                args.ring,
-                actor_of(ctx),
-                tag=args.tag,
-                release=args.release,
-                reason=args.reason,
-                dry_run=args.dry_run,
-                wait_s=args.wait_s,
-                idempotency_key=args.idempotency_key,
-                watch=watch,
+
+            async def rollback(tag: str | None, release: str | None, key: str | None) -> RollbackAnswer:
+                return await self._manager.rollback(
+                    args.ring,
+                    actor_of(ctx),
+                    tag=tag,
+                    release=release,
+                    reason=args.reason,
+                    dry_run=args.dry_run,
+                    wait_s=args.wait_s,
+                    idempotency_key=key,
+                    watch=watch,
+                )
+
+            return await self._asking(ctx).about(
+                Change(
+                    first=lambda: rollback(args.tag, args.release, args.idempotency_key),
+                    waits=consent.in_rollback,
+                    approved=lambda asked: rollback(None, asked.release, _key(asked)),
+                    ended=lambda asked, how: consent.no_rollback(args, asked, how),
+                )
             )
+
+    async def ring_cancel(self, args: take.CancelArguments, ctx: Ctx) -> CancelAnswer:
+        """Give up a promotion or deploy that has not touched anything yet: while it is built, or its gates run.
+
+        Past that it ends by itself, and is refused here; a release that is not wanted then goes back by ring_rollback.
+        """
+        self._grant.change()
+        return await self._manager.cancel(args.operation_id, actor_of(ctx), args.reason)
+
+    async def ring_approve(self, args: take.ApproveArguments, ctx: Ctx) -> ApprovalAnswer:
+        """Answer a plan that waits for approval: once, for exactly the content you were shown, never your own request.
+
+        Whoever asked then promotes with its plan_id. Every attempt is in the history, the refused ones, too.
+        """
+        self._grant.change()
+        approved = args.decision == "approved"
+        return await self._manager.answer_plan(args.plan_id, approved, actor_of(ctx), args.note, args.plan_hash)
 
     async def ring_history(self, args: take.HistoryArguments, ctx: Ctx) -> HistoryAnswer:
         """What happened to the rings, newest first: promotions, rollbacks, deploys, refusals, by whom and why.
@@ -251,6 +306,9 @@ class Tools:
         """
         return await self._manager.evidence(args.operation_id, args.section, args.cursor)
 
+    def _asking(self, ctx: Ctx) -> Asking:
+        return Asking(self._manager, ctx, person_of(ctx), self._manager.settings.approvals.elicitation)
+
     @asynccontextmanager
     async def _watching(self, ctx: Ctx) -> AsyncGenerator[Watch]:
         """A watch that reports to the client, with a heartbeat in between; silent where it asked for no progress."""
@@ -262,21 +320,27 @@ class Tools:
             heartbeat.cancel()
 
 
+def _key(asked: Asked) -> str:
+    """A client may send the call with the answer twice: both are one operation."""
+    return f"approved {asked.plan_id}"
+
+
 def ring_tools(tools: Tools, settings: Settings) -> list[Tool]:
     """The tools as the SDK publishes them, with the config's names as enums."""
     names = take.names_of(settings)
 
     def tool(
-        fn: Callable[[Any, Ctx], Awaitable[Answer]],
+        fn: Callable[[Any, Ctx], Awaitable[Answer | InputRequiredResult]],
         arguments: type[take.Arguments],
         answer: type[Answer],
         title: str,
         destructive: bool = False,
+        idempotent: bool = False,
     ) -> Tool:
         published = take.input_schema(arguments, names)
-        return as_tool(fn, arguments, published, answer, hints(title, destructive))
+        return as_tool(fn, arguments, published, answer, hints(title, destructive, idempotent))
 
-    return [
+    listed = [
         tool(tools.ring_status, take.StatusArguments, StatusAnswer, "Ring status"),
         tool(tools.ring_health, take.HealthArguments, HealthAnswer, "Ring health"),
         tool(tools.ring_plan, take.PlanArguments, PlanAnswer, "Plan a promotion"),
@@ -285,4 +349,16 @@ def ring_tools(tools: Tools, settings: Settings) -> list[Tool]:
         tool(tools.ring_history, take.HistoryArguments, HistoryAnswer, "Ring history"),
         tool(tools.ring_operation, take.OperationArguments, OperationAnswer, "Follow an operation"),
         tool(tools.ring_evidence, take.EvidenceArguments, EvidenceAnswer, "Read the evidence"),
-    ]
+        tool(
+            tools.ring_cancel, take.CancelArguments, CancelAnswer, "Cancel an operation",
+            destructive=True, idempotent=True,
+        ),
+    ]  # fmt: skip
+    if tools.role == "approver":
+        listed.append(
+            tool(
+                tools.ring_approve, take.ApproveArguments, ApprovalAnswer, "Answer a plan",
+                destructive=True, idempotent=True,
+            )
+        )  # fmt: skip
+    return listed

@@ -10,7 +10,7 @@ from aither_rings_mcp.domain.answers import ApprovalView, BlastRadius, NextActio
 from aither_rings_mcp.domain.errors import InvalidArguments, PlanExpired
 from aither_rings_mcp.domain.model import Actor, Override
 from aither_rings_mcp.domain.plan import Plan, changes, plan_hash
-from aither_rings_mcp.domain.settings import Strategy
+from aither_rings_mcp.domain.settings import Path, Strategy
 from aither_rings_mcp.manager import outcomes
 from aither_rings_mcp.manager.planning import Draft, check_fits, ports_of
 from aither_rings_mcp.manager.strategies import choose, foreign
@@ -29,9 +29,7 @@ class PlanBook:
     def __init__(self, world: World) -> None:
         self._world = world
 
-    def mint(
-        self, draft: Draft, source: str, target: str, actor: Actor, override: Override | None = None
-    ) -> Plan:
+    def mint(self, draft: Draft, source: str, target: str, actor: Actor, override: Override | None = None) -> Plan:
         """A plan for `draft` that can be applied until it expires."""
         now = self._world.clock.now()
         replaces, forced = draft.replaces.release, override.reason if override else None
@@ -54,7 +52,9 @@ class PlanBook:
     def _life(self, source: str, target: str, actor: Actor, override: Override | None) -> float:
         """A plan that waits for a person has to live as long as the answer may take."""
         settings = self._world.settings
-        waits = approval.has_gate(approval.gates_due(settings, policy.known_path(settings, source, target), actor, override))
+        waits = approval.has_gate(
+            approval.gates_due(settings, policy.known_path(settings, source, target), actor, override)
+        )
         return max(settings.limits.plan, settings.limits.approval) if waits else settings.limits.plan
 
     def fitting(
@@ -72,7 +72,9 @@ class PlanBook:
                 f"Make a new one: `ring-ctl plan {source} {target}`.",
             )
         check_fits(plan, draft)
-        due = approval.gates_due(self._world.settings, policy.known_path(self._world.settings, source, target), actor, override)
+        due = approval.gates_due(
+            self._world.settings, policy.known_path(self._world.settings, source, target), actor, override
+        )
         if approval.has_gate(due) and not approval.covers(plan, override):
             raise InvalidArguments(
                 f"plan {plan.id} is for a promotion through its gates, not for this way past them",
@@ -84,7 +86,9 @@ class PlanBook:
         """The plan as every door shows it."""
         world, target = self._world, plan.target
         override = Override(by=str(plan.by), reason=plan.forced) if plan.forced else None
-        path = approval.gates_due(world.settings, policy.known_path(world.settings, plan.source, target), plan.by, override)
+        path = approval.gates_due(
+            world.settings, policy.known_path(world.settings, plan.source, target), plan.by, override
+        )
         gate = world.is_gate(target)
         now_running = draft.replaces.release
         before = world.releases.load(now_running).images if now_running else dict[str, str]()

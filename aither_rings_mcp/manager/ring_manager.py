@@ -77,6 +77,10 @@ class RingManager:
         """Whoever asks now may start an operation soon."""
         self._world.workers.expect()
 
+    def seal_key(self) -> bytes:
+        """The secret with which a door seals what it will be shown again."""
+        return self._world.keys.key()
+
     # -- looking
 
     async def status(self, ring: str | None = None, detailed: bool = False) -> StatusAnswer:

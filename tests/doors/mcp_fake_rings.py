@@ -71,6 +71,9 @@ class FakeRings:
     def expect_work(self) -> None:
         pass
 
+    def seal_key(self) -> bytes:
+        return b"k" * 32
+
     async def status(self, ring: str | None = None, detailed: bool = False) -> a.StatusAnswer:
         self._meet(ring)
         images = dict.fromkeys(SERVICES, "sha256:" + "0" * 64) if detailed else None
@@ -297,6 +300,29 @@ class FakeRings:
         return a.EvidenceAnswer(
             ok=True, summary="A part of it.", section=section, text=text[start:], cursor=start, **common
         )
+
+    async def cancel(self, operation_id: str, actor: Actor, reason: str) -> a.CancelAnswer:
+        self._meet(None)
+        if operation_id not in {"op-1", "op-2"}:
+            raise OperationNotFound("there is no such operation", "ring_status shows what is under way.")
+        self.actors.append(actor)
+        return a.CancelAnswer(
+            ok=True, summary="It was cancelled.", as_of=NOW, operation_id=operation_id, status="cancelled",
+            undone=("the gates were stopped",),
+        )  # fmt: skip
+
+    async def proposal(self, plan_id: str) -> a.PlanAnswer:
+        return await self.plan("staging", "prod", Actor(name="claude-code", kind="agent", door="mcp"))
+
+    async def answer_plan(
+        self, plan_id: str, approved: bool, actor: Actor, note: str | None = None, plan_hash: str | None = None
+    ) -> a.ApprovalAnswer:
+        self._meet(None)
+        self.actors.append(actor)
+        return a.ApprovalAnswer(
+            ok=True, summary="It is answered.", as_of=NOW, plan_id=plan_id, by=str(actor),
+            decision="approved" if approved else "rejected",
+        )  # fmt: skip
 
     async def _ended(self, wait_s: float | None, watch: Watch | None) -> bool:
         phases = (Phase.GATING, Phase.VERIFYING, Phase.RESTORING, Phase.RECORDING)
