@@ -20,7 +20,9 @@ def gates_due(settings: Settings, path: Path, actor: Actor, override: Override |
         asked = actor.kind != "person" and (asked or _asks(settings.approvals.force, actor))
         return path.model_copy(update={"gates": (GateSpec(gate=GATE),) if asked else ()})
     if asked and not has_gate(path):
-        return path.model_copy(update={"gates": (*path.gates, GateSpec(gate=GATE))})
+        taken = any(spec.label == GATE for spec in path.gates)  # one that stops nobody
+        due = GateSpec(gate=GATE, name="approval_by_policy" if taken else None)
+        return path.model_copy(update={"gates": (*path.gates, due)})
     return path
 
 

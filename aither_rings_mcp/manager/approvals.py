@@ -114,30 +114,37 @@ class Approvals:
 
     def _told_of_refusal(self, plan_id: str, plan: Plan | None, actor: Actor, error: RingError) -> None:
         code = str(error.details.get("refused", error.code))
-        if plan:
-            self._tell(plan, "refused", actor, code)
-            return
         # What is not known has no ring; what does not look like an id of ours is not repeated.
-        named = plan_id if _PLAN_ID.match(plan_id) else "-"
-        self._world.history.append(
-            Event(
-                at=self._world.clock.now(), ring="-", event="approval", outcome="refused", operation=named,
-                actor=str(actor), reason=code,
-            )
-        )  # fmt: skip
+        named = plan_id if plan or _PLAN_ID.match(plan_id) else None
+        self._append("-" if plan is None else plan.target, "refused", actor, code, plan, detail=named)
 
     def _tell(self, plan: Plan, outcome: str, actor: Actor, reason: str | None) -> None:
+        """An answer, which there is once for each plan."""
+        self._append(plan.target, outcome, actor, reason, plan, operation=plan.id)
+
+    def _append(
+        self,
+        ring: str,
+        outcome: str,
+        actor: Actor,
+        reason: str | None,
+        plan: Plan | None,
+        *,
+        operation: str = "",
+        detail: str | None = None,
+    ) -> None:
         self._world.history.append(
             Event(
                 at=self._world.clock.now(),
-                ring=plan.target,
+                ring=ring,
                 event="approval",
                 outcome=outcome,
-                operation=plan.id,
-                from_=plan.replaces if plan.goes_back else None,
-                to=plan.release,
+                operation=operation,
+                from_=plan.replaces if plan and plan.goes_back else None,
+                to=plan.release if plan else None,
                 actor=str(actor),
                 reason=reason,
+                detail=detail,
             )
         )
 
@@ -155,7 +162,7 @@ class Approvals:
             expires_at=now + timedelta(seconds=world.settings.limits.approval), by=actor,
         )  # fmt: skip
         world.plans.save(plan)
-        self._tell(plan, "asked", actor, None)
+        self._append(ring, "asked", actor, None, plan, detail=plan.id)
         return plan
 
     def unanswered(self, plan: Plan) -> RollbackAnswer | None:

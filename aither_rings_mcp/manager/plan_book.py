@@ -10,7 +10,7 @@ from aither_rings_mcp.domain.answers import ApprovalView, BlastRadius, NextActio
 from aither_rings_mcp.domain.errors import InvalidArguments, PlanExpired
 from aither_rings_mcp.domain.model import Actor, Override
 from aither_rings_mcp.domain.plan import Plan, changes, plan_hash
-from aither_rings_mcp.domain.settings import Path, Strategy
+from aither_rings_mcp.domain.settings import Strategy
 from aither_rings_mcp.manager import outcomes
 from aither_rings_mcp.manager.planning import Draft, check_fits, ports_of
 from aither_rings_mcp.manager.strategies import choose, foreign

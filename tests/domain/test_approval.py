@@ -49,8 +49,13 @@ def test_a_path_with_the_gate_asks_once_whoever_asks(of: AskedOf, actor: Actor) 
 
 
 def test_a_gate_that_stops_nobody_does_not_stand_in_for_the_policy() -> None:
-    optional = HUMAN.model_copy(update={"blocking": False})
-    assert gates(AGENTS, AGENT, optional) == ["manual_approval", "manual_approval"]
+    optional = GateSpec(gate="manual_approval", blocking=False)
+    path = Path(source="staging", target="prod", gates=(optional,), approval=AGENTS)
+    due = approval.gates_due(settings(), path, AGENT).gates
+    assert [(spec.gate, spec.label) for spec in due] == [
+        ("manual_approval", "manual_approval"),
+        ("manual_approval", "approval_by_policy"),
+    ]
 
 
 @pytest.mark.promise(14)
