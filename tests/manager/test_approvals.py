@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from fakes.checks import everything
+from fakes.machine import Fault
 from fakes.shop import ANN, BOT, EVE, Shop, settings
 from fakes.stories import candidate
 
@@ -170,8 +171,6 @@ async def test_everyone_is_asked_where_rings_yaml_says_everyone(shop: Shop) -> N
 
 
 async def test_a_person_is_not_bothered_with_a_release_that_a_gate_refuses(shop: Shop) -> None:
-    from fakes.machine import Fault
-
     await shop.deploy("v4", Fault("refused"))
     await shop.stage()
     answer = await by_bot(shop)
