@@ -280,3 +280,26 @@ async def test_an_approver_answers_what_another_asked(shop: Shop, era: str) -> N
     twice = await approving(shop, era, "desk", **given)
     assert twice.is_error
     assert [outcome for outcome, _ in answers(shop)] == ["refused", "refused", "approved", "refused"]
+
+
+# -- giving up
+
+
+async def test_an_operation_that_touched_nothing_is_cancelled_once_and_says_so_again(shop: Shop, era: str) -> None:
+    shop.hands.held = True
+    started = await call(shop, era, None, "ring_promote", **TO_PROD, wait_s=0.0)
+    shop.world.journals.ask_to_cancel(started["operation_id"], "eve", "never mind")
+    await shop.work()
+    asked = {"operation_id": started["operation_id"], "reason": "never mind"}
+    first = await call(shop, era, None, "ring_cancel", **asked)
+    again = await call(shop, era, None, "ring_cancel", **asked)
+    assert (first["ok"], first["status"]) == (True, "cancelled")
+    assert {**again, "as_of": ""} == {**first, "as_of": ""}
+
+
+@pytest.mark.parametrize(("grant", "code"), [({"read_only": True}, "read_only"), ({"role": "viewer"}, "forbidden")])
+async def test_who_may_only_look_cancels_nothing(shop: Shop, era: str, grant: dict[str, Any], code: str) -> None:
+    async with Client(build_server(shop.manager, **grant), mode=era, client_info=WHO) as client:
+        result = await client.call_tool("ring_cancel", {"operation_id": "op-1", "reason": "no"})
+    assert result.is_error
+    assert f"ERROR {code}" in result.content[0].text  # type: ignore[union-attr]
