@@ -221,7 +221,7 @@ async def test_the_options_reach_the_tools(option: str, code: str | None) -> Non
 async def test_both_eras_work_over_stdio(mode: str) -> None:
     server = StdioServerParameters(command=sys.executable, args=[FAKE], env={"PYTHONPATH": str(REPO)})
     async with asyncio.timeout(LIMIT_S), Client(server, mode=mode) as client:
-        assert len((await client.list_tools()).tools) == 8
+        assert len((await client.list_tools()).tools) == 9
         result = await client.call_tool("ring_promote", {"source": "dev", "target": "staging"})
     assert result.structured_content is not None
     assert result.structured_content["outcome"] == "candidate_tagged"
@@ -235,7 +235,7 @@ async def test_the_projects_own_server_answers_from_its_config(mode: str, tmp_pa
         env={"PYTHONPATH": str(REPO), "RINGS_STATE_DIR": str(tmp_path)},
     )
     async with asyncio.timeout(LIMIT_S), Client(server, mode=mode) as client:
-        assert len((await client.list_tools()).tools) == 8
+        assert len((await client.list_tools()).tools) == 9
         history = await client.call_tool("ring_history", {"ring": "prod", "limit": 5})
         way = await client.call_tool("ring_promote", {"source": "prod", "target": "dev"})
     assert history.structured_content is not None
