@@ -7,7 +7,7 @@ import getpass
 import inspect
 import json
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any
 
 from mcp.server.mcpserver import Context, MCPServer
@@ -22,6 +22,7 @@ from aither_rings_mcp.domain.answers import Answer, Progress
 from aither_rings_mcp.domain.approval import person_at
 from aither_rings_mcp.domain.errors import InternalError, InvalidArguments, RingError
 from aither_rings_mcp.domain.model import Actor
+from aither_rings_mcp.entrypoints import arguments as said
 from aither_rings_mcp.entrypoints import mcp_arguments as take
 
 log = logging.getLogger(__name__)
@@ -117,7 +118,7 @@ def as_tool(
         title=annotations.title,
         description=" ".join((inspect.getdoc(fn) or "").split()),
         parameters=published,
-        fn_metadata=FuncMetadata(arg_model=arguments, output_schema=take.output_schema(answer)),
+        fn_metadata=FuncMetadata(arg_model=arguments, output_schema=said.output_schema(answer)),
         is_async=True,
         context_kwarg="ctx",
         annotations=annotations,
@@ -175,16 +176,21 @@ class RingServer(MCPServer[Any]):
             )
         except ToolError as error:
             if name in self._published and isinstance(error.__cause__, ValidationError):
-                return refused(take.refusal(name, error.__cause__, self._published[name]))
+                return refused(said.refusal(name, _wrong(error.__cause__), self._published[name]))
             known = {tool.name: tool for tool in await self.list_tools()}
             if name not in known:
                 return refused(_no_such_tool(name, known))
             raise
 
 
+def _wrong(error: ValidationError) -> Iterator[tuple[str, str]]:
+    for fault in error.errors(include_url=False, include_context=False, include_input=False):
+        yield str(fault["loc"][0]) if fault["loc"] else "arguments", fault["type"]
+
+
 def _no_such_tool(name: str, known: Mapping[str, object]) -> InvalidArguments:
-    near = take.did_you_mean(name[: take.LONGEST_NAME], known)
+    near = said.did_you_mean(name[: said.LONGEST_NAME], known)
     guess = f" (did you mean {near}?)" if near else ""
     return InvalidArguments(
-        f"there is no tool {name[: take.LONGEST_NAME]!a}{guess}", f"The tools are {', '.join(known)}."
+        f"there is no tool {name[: said.LONGEST_NAME]!a}{guess}", f"The tools are {', '.join(known)}."
     )

@@ -10,7 +10,7 @@ from aither_rings_mcp.domain.errors import EngineFailure, InvalidArguments, Ring
 from aither_rings_mcp.domain.log_lines import seconds_into, unstamped
 from aither_rings_mcp.domain.model import Actor
 from aither_rings_mcp.domain.naming import new_operation_id
-from aither_rings_mcp.domain.rollout import PERCENT, Operation, Request
+from aither_rings_mcp.domain.rollout import PERCENT, Kind, Operation, Request
 from aither_rings_mcp.manager.world import World
 from aither_rings_mcp.ports import Claim
 
@@ -65,8 +65,15 @@ class Operations:
         before = _same_key(self._world.journals.recent(_LOOK_BACK), idempotency_key, request)
         return before.id if before else None
 
-    def check_free(self, ring: str) -> None:
-        """Raises `ring_busy` at once, before any work is put into planning; `start` decides for good."""
+    async def free(self, ring: str) -> None:
+        """Returns when somebody may change a ring, or raises `ring_busy` at once; `start` decides for good.
+
+        What only stops a slot that nobody needs any more is waited for: nobody ordered it, so it refuses nobody.
+        """
+        clock = self._world.clock
+        until = clock.monotonic() + self._world.settings.limits.down
+        while clock.monotonic() < until and (active := self.active(ring)) and active.kind is Kind.SETTLE:
+            await clock.sleep(_POLL_S)
         if self._world.claims.holder(ring) is not None:
             raise self._busy(ring)
         self._check_nothing_left(ring)

@@ -146,7 +146,7 @@ class RingManager:
         """Only the gates of a path, against what would be promoted now. Changes nothing."""
         path = approval.gates_due(self.settings, policy.known_path(self.settings, source, target), actor)
         # A promotion's gates may be using the preview right now.
-        self._operations.check_free(target)
+        await self._operations.free(target)
         draft = await draft_promotion(self._world, source, target)
         plan = self._plans.mint(draft, source, target, actor)
         results = await self._gates_watched(path, draft, plan, watch)
@@ -197,7 +197,7 @@ class RingManager:
         )
         if before := self._operations.started(idempotency_key, asked):
             return cast("PromoteAnswer", await self._result(before, wait_s, watch))
-        self._operations.check_free(target)
+        await self._operations.free(target)
         draft = await draft_promotion(world, source, target)
         if draft.replaces.stuck:
             raise outcomes.stuck_error(target, draft.replaces.stuck)
@@ -244,7 +244,7 @@ class RingManager:
         request = Request(kind=Kind.ROLLBACK, ring=ring, tag=tag, release=release, reason=reason)
         if before := self._operations.started(idempotency_key, request):
             return cast("RollbackAnswer", await self._result(before, wait_s, watch))
-        self._operations.check_free(ring)
+        await self._operations.free(ring)
         record = self._world.state.load().ring(ring)
         if record.stuck and actor.automatic:
             raise outcomes.stuck_error(ring, record.stuck)
@@ -284,6 +284,7 @@ class RingManager:
                 f"{ring} takes only what was promoted to it",
                 f"Deploy to {' or '.join(ways) or 'a ring with build: true'}, then promote.",
             )
+        await self._operations.free(ring)
         op = self._operations.start(Request(kind=Kind.DEPLOY, ring=ring, build=build), actor)
         return cast("DeployAnswer", await self._result(op.id, wait_s, watch))
 
@@ -422,6 +423,7 @@ class RingManager:
     ) -> LifecycleAnswer:
         # Once it has begun, an operation of this kind waits for an engine that is away: ask before.
         await self._world.engine.facts()
+        await self._operations.free(ring)
         op = self._operations.start(Request(kind=kind, ring=ring), actor)
         return cast("LifecycleAnswer", await self._result(op.id, wait_s, watch))
 

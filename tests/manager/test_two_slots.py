@@ -12,7 +12,10 @@ from fakes.shop import ANN, Shop, reopened, twins
 from fakes.stories import settled, two_in_prod
 
 from aither_rings_mcp.domain.errors import ConfigInvalid, EngineFailure, InvalidTransition
+from aither_rings_mcp.domain.rollout import Phase
 from aither_rings_mcp.domain.slots import Route, Slot, Traffic
+from aither_rings_mcp.manager.operations import Operations
+from aither_rings_mcp.manager.settling import overdue
 
 BLUE, GREEN = "shop-prod", "shop-prod-green"
 NEVER = Fault("never-healthy")
@@ -97,6 +100,16 @@ async def test_what_was_stopped_is_started_and_proves_itself_before_it_is_gone_b
     assert (await shop.rollback()).outcome == "rolled_back"
     assert shop.machine.made == made, "the same containers"
     assert served(shop) == (BLUE,)
+    at_rest(shop)
+
+
+async def test_nobody_is_refused_because_a_slot_is_being_stopped(shop: Shop) -> None:
+    await two_in_prod()(shop)
+    shop.machine.clock.seconds += shop.settings.rollback.settle
+    (begun,) = await overdue(shop.world, Operations(shop.world))
+    assert shop.record().settling, "its worker has not come to it yet"
+    assert (await shop.rollback(reason="users complain")).outcome == "rolled_back"
+    assert shop.world.journals.load(begun.id).phase is Phase.DONE
     at_rest(shop)
 
 
