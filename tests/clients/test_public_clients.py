@@ -18,7 +18,7 @@ SERVER = (sys.executable, str(REPO / "tests" / "doors" / "mcp_fake_server.py"))
 LIMIT_S = 60
 TOOLS = [
     "ring_status", "ring_health", "ring_plan", "ring_promote", "ring_rollback", "ring_history", "ring_operation",
-    "ring_evidence",
+    "ring_evidence", "ring_cancel",
 ]  # fmt: skip
 #: Exit code of the Inspector for a result with isError.
 TOOL_ERROR = 5
