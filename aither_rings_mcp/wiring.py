@@ -25,6 +25,7 @@ from aither_rings_mcp.adapters.healer import HealerContainer, NoHealer
 from aither_rings_mcp.adapters.history_file import HistoryFile
 from aither_rings_mcp.adapters.host import HostCommands, SystemClock
 from aither_rings_mcp.adapters.journal_files import JournalFiles
+from aither_rings_mcp.adapters.key_file import KeyFile
 from aither_rings_mcp.adapters.monitor_file import MonitorFile
 from aither_rings_mcp.adapters.operation_log import OperationLogFiles
 from aither_rings_mcp.adapters.pins import PinContainers
@@ -172,4 +173,5 @@ def _world(path: Path, loaded: Loaded, gates: GateTypes, claim_fd: int | None, *
         memory=MonitorFile(state_dir),
         edge=HaproxyEdge(settings, state_dir, engine) if settings.edge else NoEdge(),
         capacity=HostCapacity(engine, state_dir),
+        keys=KeyFile(state_dir),
     )

@@ -10,6 +10,7 @@ from pathlib import Path
 from pydantic import AwareDatetime
 
 from aither_rings_mcp.adapters import durable
+from aither_rings_mcp.domain.approval import same_asker
 from aither_rings_mcp.domain.errors import Forbidden, InvalidArguments, PlanExpired, StateUnreadable
 from aither_rings_mcp.domain.model import Actor, Value
 from aither_rings_mcp.domain.plan import Plan
@@ -53,23 +54,29 @@ class PlanFiles:
 
         Who asked is told by name and kind: another door makes nobody somebody else.
         """
-        if (by.name, by.kind) == (plan.by.name, plan.by.kind):
+        if same_asker(plan.by, by):
             raise Forbidden(
                 f"{by} asked for plan {plan.id} and cannot answer it: nobody approves their own request",
                 _other_ways(plan, by),
+                refused="own_request",
             )
         if at >= plan.expires_at:
-            raise _gone(plan.id, f"expired at {plan.expires_at:%Y-%m-%d %H:%M:%SZ}")
+            raise _gone(plan.id, f"expired at {plan.expires_at:%Y-%m-%d %H:%M:%SZ}", "too_late")
         answer = Answer(plan_hash=plan.hash, approved=approved, by=by, note=note, at=at)
         path = self._file(plan.id, "answer.json")
         if not durable.create(path, durable.json_bytes(answer), self._disk):
             raise InvalidArguments(
-                f"plan {plan.id} has been answered already", "Run `ring-ctl plan` again and answer that one."
+                f"plan {plan.id} has been answered already",
+                "Ask for the change again; the plan that comes of it can be answered.",
+                refused="answered_already",
             )
 
-    def approval(self, plan: Plan, now: datetime) -> tuple[str, Actor] | None:
-        """`approved` or `rejected`, and by whom; None unless said of this very plan, lately, and unused."""
-        if self._file(plan.id, "used").exists():
+    def approval(self, plan: Plan, now: datetime, operation: str = "") -> tuple[str, Actor] | None:
+        """`approved` or `rejected`, and by whom; None unless said of this very plan, lately, and not used by another
+        operation than this one.
+        """
+        used = durable.read_bytes(self._file(plan.id, "used"))
+        if used is not None and (not operation or used != operation.encode()):
             return None
         path = self._file(plan.id, "answer.json")
         answer = durable.read_value(path, Answer, f"Remove {path} and ask for the approval again.")
@@ -85,7 +92,19 @@ class PlanFiles:
         durable.folder(self._root, self._disk)
         path, by = self._file(plan.id, "used"), operation.encode()
         if not durable.create(path, by, self._disk) and (not by or durable.read_bytes(path) != by):
-            raise _gone(plan.id, "has been used already")
+            raise _gone(plan.id, "has been used already", "used_already")
+
+    def waiting(self, plan_hash: str, by: Actor, now: datetime) -> Plan | None:
+        """The newest plan with that content that this actor asked for, if it can still be applied."""
+        found: list[Plan] = []
+        for path in self._root.glob("[!.]*.json"):
+            if path.name.count(".") > 1 or path.with_suffix(".used").exists():
+                continue
+            with suppress(StateUnreadable):
+                plan = durable.read_value(path, Plan, "Leave it.")
+                if plan and plan.hash == plan_hash and plan.expires_at > now and same_asker(plan.by, by):
+                    found.append(plan)
+        return max(found, key=lambda plan: plan.created_at, default=None)
 
     def prune(self, before: datetime) -> None:
         """Removes the plans that expired before then, with their answers; the plan goes first, so none lives again."""
@@ -110,7 +129,7 @@ class PlanFiles:
 def _other_ways(plan: Plan, by: Actor) -> str:
     """What somebody can do who may not answer; to go past the gates alone is a person's choice, never an agent's."""
     other = f"Let somebody else run `ring-ctl approve {plan.id}` or `ring-ctl reject {plan.id}` from another account"
-    if by.kind != "person":
+    if by.kind != "person" or plan.goes_back:
         return f"{other}."
     return (
         f"{other}; if there is nobody else, `ring-ctl promote {plan.source} {plan.target} --force --reason TEXT` "
@@ -118,5 +137,5 @@ def _other_ways(plan: Plan, by: Actor) -> str:
     )
 
 
-def _gone(plan_id: str, why: str) -> PlanExpired:
-    return PlanExpired(f"plan {plan_id[:80]!r} {why}", "Run `ring-ctl plan SOURCE TARGET` again.")
+def _gone(plan_id: str, why: str, refused: str = "unknown_plan") -> PlanExpired:
+    return PlanExpired(f"plan {plan_id[:80]!r} {why}", "Run `ring-ctl plan SOURCE TARGET` again.", refused=refused)

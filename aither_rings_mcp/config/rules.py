@@ -20,7 +20,7 @@ RESERVED = {"shared": "the backbone", "verify": "the check of the history"}
 _NEEDED_TO_RUN = ("project", "compose")
 _ONLY_TO_RUN = (
     *_NEEDED_TO_RUN, "env_files", "profiles", "shared_network", "build", "on_unhealthy", "strategy", "url",
-    "hooks", "fronts", "hostnames", "green", "canary",
+    "hooks", "fronts", "hostnames", "green", "canary", "rollback_approval",
 )  # fmt: skip
 _ONLY_TO_GATE = ("candidate_ttl",)
 

@@ -110,7 +110,11 @@ class HealthAnswer(Answer):
 
 
 class ApprovalView(Value):
+    """Whether a person has to say yes first, to which plan, and how they can."""
+
     required: bool
+    plan_id: str | None = None
+    plan_hash: str | None = None
     ways: tuple[str, ...] = ()
 
 
@@ -137,6 +141,7 @@ class PlanAnswer(Answer):
     approval: ApprovalView
     rollback_to: str | None = None
     warnings: tuple[str, ...] = ()
+    verdicts: tuple[GateResult, ...] = Field(default=(), description="what its gates said when it was last tried")
 
 
 class Verification(Value):
@@ -179,6 +184,7 @@ class RollbackAnswer(RolloutAnswer):
     from_: str | None = FROM
     to: str | None = None
     forensics: str | None = None
+    approval: ApprovalView | None = None
 
 
 class DeployAnswer(RolloutAnswer):

@@ -24,7 +24,10 @@ class Change(Value):
 
 
 class Plan(Value):
-    """A promotion, worked out but not done. `hash` covers everything whose change makes it stale."""
+    """A promotion, worked out but not done. `hash` covers everything whose change makes it stale.
+
+    Where source and target are one ring it is a rollback of that ring: no path leads from a ring to itself.
+    """
 
     id: str
     hash: str
@@ -36,12 +39,26 @@ class Plan(Value):
     created_at: AwareDatetime
     expires_at: AwareDatetime
     by: Actor
+    #: Why its gates are to be passed over, in a plan for that.
+    forced: str | None = None
+
+    @property
+    def goes_back(self) -> bool:
+        return self.source == self.target
 
 
-def plan_hash(source: str, target: str, release: str, images: Mapping[str, str], replaces: str | None) -> str:
-    """Binds a plan to the path, the release, every image content id, and what it would replace."""
+def plan_hash(
+    source: str,
+    target: str,
+    release: str,
+    images: Mapping[str, str],
+    replaces: str | None,
+    forced: str | None = None,
+) -> str:
+    """Binds a plan to the path, the release, every image content id, what it would replace, and why by force."""
     flat = [f"{service}={image}" for service, image in sorted(images.items())]
-    return digest(source, target, release, replaces or "-", *flat)
+    by_force = () if forced is None else ("forced", forced)
+    return digest(source, target, release, replaces or "-", *flat, *by_force)
 
 
 def short_image(image: str | None) -> str | None:

@@ -233,6 +233,7 @@ class Operation(Value):
     gates: tuple[GateResult, ...] = ()
     #: Set by a gate that needs a person's answer; the plan that answer has to be bound to.
     approval_plan: str | None = None
+    approval_hash: str | None = None
     #: How the release takes over, and the slot that it comes to; None where nothing that runs changes.
     strategy: Strategy | None = None
     slot: Slot | None = None

@@ -211,6 +211,14 @@ class Unhealthy(StrEnum):
     KEEP = "keep"
 
 
+class AskedOf(StrEnum):
+    """Whose changes a person has to say yes to first."""
+
+    NOBODY = "nobody"
+    AGENTS = "agents"
+    EVERYONE = "everyone"
+
+
 class Ring(Value):
     """A ring. `runtime` rings run containers and need `project` and `compose`; a `gate` only validates."""
 
@@ -242,6 +250,9 @@ class Ring(Value):
     hooks: Hooks = Hooks()
     freeze: tuple[FreezeWindow, ...] = Field(
         default=(), description="when nothing new comes into this ring; going back is always open"
+    )
+    rollback_approval: Literal[AskedOf.NOBODY, AskedOf.AGENTS] = Field(
+        default=AskedOf.NOBODY, description="whose rollbacks of this ring a person has to say yes to first"
     )
     url: str | None = Field(default=None, description="where people find this ring, for messages and docs")
 
@@ -281,6 +292,20 @@ class Path(Value):
     source: str
     target: str
     gates: tuple[GateSpec, ...] = ()
+    approval: AskedOf = Field(
+        default=AskedOf.NOBODY, description="whose promotions along this path a person has to say yes to first"
+    )
+
+
+class Approvals(Value):
+    """How people are asked, beside the `approval` of each path and the `rollback_approval` of each ring."""
+
+    force: Literal[AskedOf.NOBODY, AskedOf.AGENTS] = Field(
+        default=AskedOf.AGENTS, description="whose overrides of the gates a person has to say yes to first"
+    )
+    elicitation: bool = Field(
+        default=True, description="an agent's client may ask the person who sits at it, and pass their answer on"
+    )
 
 
 #: What `profile: fast` means; a key written beside it wins.
@@ -406,6 +431,7 @@ class Settings(Value):
     rollback: RollbackRule = RollbackRule()
     alerts: Alerts = Alerts()
     agents: Agents = Agents()
+    approvals: Approvals = Approvals()
     limits: Limits = Limits()
     keep_releases: Annotated[int, Field(ge=2, le=100)] = 5
     keep_evidence: Annotated[int, Field(ge=1, le=1000)] = 20

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import sys
 from typing import Annotated
 
 import typer
 
-from aither_rings_mcp.entrypoints.cli_session import actor, ask, overriding, seconds
+from aither_rings_mcp.domain.errors import Exit
+from aither_rings_mcp.entrypoints.cli_session import Session, actor, ask, overriding, seconds
 from aither_rings_mcp.entrypoints.cli_words import (
     DryRun,
     Note,
@@ -18,6 +21,7 @@ from aither_rings_mcp.entrypoints.cli_words import (
     Source,
     Target,
     Wait,
+    Yes,
 )
 
 
@@ -82,9 +86,23 @@ def rollback(
     )
 
 
-def approve(ctx: typer.Context, plan_id: PlanId, note: Note = None) -> None:
-    """Say yes to a plan that waits for a person."""
-    ask(ctx, lambda manager, _: manager.answer_plan(plan_id, True, actor(), note=note))
+def approve(ctx: typer.Context, plan_id: PlanId, note: Note = None, yes: Yes = False) -> None:
+    """Say yes to a plan that waits for a person; on a terminal, see first what that is."""
+    session: Session = ctx.obj
+    saw = None if yes or session.as_json or not sys.stdin.isatty() else _seen(session, plan_id)
+    ask(ctx, lambda manager, _: manager.answer_plan(plan_id, True, actor(), note=note, plan_hash=saw))
+
+
+def _seen(session: Session, plan_id: str) -> str:
+    """Shows what a yes would let happen, and asks for it; the hash of what was shown."""
+    from aither_rings_mcp.entrypoints.cli_render import show
+
+    plan = asyncio.run(session.build(session.config).proposal(plan_id))
+    show(plan.model_copy(update={"next_actions": ()}), as_json=False)
+    if not typer.confirm(f"Approve {plan.plan_id}?"):
+        typer.echo("Nothing was answered; `ring-ctl reject` says no for good.", err=True)
+        raise typer.Exit(Exit.BLOCKED)
+    return plan.plan_hash
 
 
 def reject(ctx: typer.Context, plan_id: PlanId, note: Note = None) -> None:

@@ -35,7 +35,7 @@ def command_line(action: a.NextAction) -> str | None:
     """The command a person types for a next action; None for a tool that this door does not have."""
     arguments = {name: value for name, value in action.arguments.items() if name not in _UNSAID}
     if action.tool == "ring_approve":
-        verb = "approve" if arguments.pop("decision", "approve") == "approve" else "reject"
+        verb = "approve" if arguments.pop("decision", "approved") in {"approved", "approve"} else "reject"
         command, positional = verb, ("plan_id",)
     elif action.tool == "ring_evidence":
         arguments.pop("cursor", None)  # a terminal gets a section whole
@@ -111,6 +111,7 @@ def _body(page: Page, answer: a.Answer) -> None:
             _history(page, answer)
         case a.PlanAnswer():
             _plan(page, answer)
+            _gates(page, answer.verdicts)
         case a.GatesAnswer():
             _gates(page, answer.gates)
         case a.PromoteAnswer():
@@ -122,6 +123,8 @@ def _body(page: Page, answer: a.Answer) -> None:
             _rollout(page, answer)
         case a.RollbackAnswer():
             page.facts(("from", answer.from_), ("to", answer.to), ("forensics", answer.forensics))
+            if answer.approval:
+                page.facts(("approval", ", or ".join(answer.approval.ways)))
             _rollout(page, answer)
         case a.RolloutAnswer():
             _rollout(page, answer)

@@ -39,3 +39,4 @@ Wait = Annotated[
 Reason = Annotated[str | None, typer.Option(metavar="TEXT", help="Why, for the history.")]
 Note = Annotated[str | None, typer.Option(metavar="TEXT", help="A word to whoever asked.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would happen.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Without a look first; so it is in a pipe and with --json.")]

@@ -181,7 +181,7 @@ def _unauthorized(said: str, *, error: str | None = None) -> Problem:
     return problem(
         Forbidden(
             said,
-            "Send one in the header Authorization, as a bearer token. On the server, `ring-ctl token create` makes one.",
+            "Send one as a bearer token, in the header Authorization. On the server `ring-ctl token create` makes one.",
         ),
         status=HTTPStatus.UNAUTHORIZED,
         kind="unauthorized",

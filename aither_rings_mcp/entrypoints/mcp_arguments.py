@@ -129,3 +129,10 @@ def input_schema(model: type[Arguments], names: Mapping[str, Sequence[str]]) -> 
         if known := names.get(prop.pop("among", ""), ()):
             prop.get("items", prop)["enum"] = list(known)
     return schema
+
+
+class ApproveArguments(Arguments):
+    plan_id: Text = Field(description="The plan that waits for an answer.")
+    plan_hash: Text = Field(description="The hash of the plan that you were shown: the answer is to that, only.")
+    decision: Literal["approved", "rejected"] = Field(description="The answer; it is final.")
+    note: Reason = Field(description="A word to whoever asked, for the history.")

@@ -18,6 +18,7 @@ from mcp_types import Tool as ListedTool
 from pydantic import ValidationError
 
 from aither_rings_mcp.domain.answers import Answer
+from aither_rings_mcp.domain.approval import person_at
 from aither_rings_mcp.domain.errors import InternalError, InvalidArguments, RingError
 from aither_rings_mcp.domain.model import Actor
 from aither_rings_mcp.entrypoints import arguments as said
@@ -32,14 +33,25 @@ LONGEST_ACTOR = 64
 
 def actor_of(ctx: Ctx) -> Actor:
     """Whoever the token names; else the client by the name it gave itself, or the account that runs this server."""
-    client = ctx.session.client_params
-    name = _printable(client.client_info.name) if client else ""
+    name, client = _client(ctx), ctx.session.client_params
     via = _printable(f"{name}/{client.client_info.version}") if client and name else None
     call = _printable(str(ctx.request_id)) or None
     identity = IDENTITY.get()
     if identity and identity.token:
         return identity.actor("mcp", via=via, call=call)
     return Actor(name=name or _account(), kind="agent", door="mcp", via=via, call=call)
+
+
+def person_of(ctx: Ctx) -> Actor:
+    """The person behind the client: whoever the token names, or the account that runs this server, at the client."""
+    identity = IDENTITY.get()
+    return person_at(identity.name if identity and identity.token else _account(), _client(ctx))
+
+
+def _client(ctx: Ctx) -> str:
+    """The client by the name it gave itself."""
+    client = ctx.session.client_params
+    return _printable(client.client_info.name) if client else ""
 
 
 def _printable(given: str) -> str:
@@ -68,7 +80,7 @@ def hints(title: str, destructive: bool, again: bool | None = None) -> ToolAnnot
 
 
 def as_tool(
-    fn: Callable[[Any, Ctx], Awaitable[Answer]],
+    fn: Callable[[Any, Ctx], Awaitable[Answer | InputRequiredResult]],
     arguments: type[take.Arguments],
     published: dict[str, Any],
     answer: type[Answer],
@@ -76,8 +88,9 @@ def as_tool(
 ) -> Tool:
     """The function as a tool of the SDK, under its own name and docstring."""
 
-    async def call(args: take.Arguments, ctx: Ctx) -> CallToolResult:
-        return rendered(await fn(args, ctx))
+    async def call(args: take.Arguments, ctx: Ctx) -> CallToolResult | InputRequiredResult:
+        answer = await fn(args, ctx)
+        return answer if isinstance(answer, InputRequiredResult) else rendered(answer)
 
     return Tool(
         fn=call,

@@ -20,6 +20,7 @@ from aither_rings_mcp import __version__
 
 if TYPE_CHECKING:
     from mcp.server.mcpserver import MCPServer
+    from mcp.server.request_state import RequestStateSecurity
 
     from aither_rings_mcp.entrypoints.mcp_tools import Rings
 
@@ -80,8 +81,16 @@ def build_server(
             version=__version__,
             instructions=INSTRUCTIONS,
             log_level="WARNING",
+            request_state_security=None if looks_only else _seal(manager),
             lifespan=_prints_to_stderr,
         )
+
+
+def _seal(manager: Rings) -> RequestStateSecurity:
+    """What a person was asked stays valid as long as their answer would, also over a restart of this server."""
+    from mcp.server.request_state import RequestStateSecurity
+
+    return RequestStateSecurity(keys=[manager.seal_key()], ttl=manager.settings.limits.approval)
 
 
 def _nothing() -> None:

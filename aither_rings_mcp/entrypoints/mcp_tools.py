@@ -12,10 +12,12 @@ from functools import partial
 from typing import Any, Protocol
 
 from mcp.server.mcpserver.tools import Tool
+from mcp_types import InputRequiredResult
 
-from aither_rings_mcp.domain.access import Grant
+from aither_rings_mcp.domain.access import Grant, Role
 from aither_rings_mcp.domain.answers import (
     Answer,
+    ApprovalAnswer,
     CancelAnswer,
     EvidenceAnswer,
     HealthAnswer,
@@ -32,10 +34,12 @@ from aither_rings_mcp.domain.model import Actor, Override
 from aither_rings_mcp.domain.settings import Settings
 from aither_rings_mcp.domain.standing import Standing
 from aither_rings_mcp.entrypoints import mcp_arguments as take
+from aither_rings_mcp.entrypoints import mcp_consent as consent
 from aither_rings_mcp.entrypoints.arguments import names_of
 from aither_rings_mcp.entrypoints.asking import IDENTITY
+from aither_rings_mcp.entrypoints.mcp_approval import Asked, Asking, Change
 from aither_rings_mcp.entrypoints.mcp_following import Cancellations, Reporter, following
-from aither_rings_mcp.entrypoints.mcp_protocol import Ctx, actor_of, as_tool, hints
+from aither_rings_mcp.entrypoints.mcp_protocol import Ctx, actor_of, as_tool, hints, person_of
 
 Watch = Callable[[Progress], Awaitable[None]]
 Started = Callable[[str], None]
@@ -107,6 +111,11 @@ class Rings(Protocol):
     def recent_operations(self) -> tuple[str, ...]: ...
     def standing(self, before: Standing | None = None) -> Standing: ...
     async def log_tail(self, operation_id: str, lines: int) -> LogSlice: ...
+    async def proposal(self, plan_id: str) -> PlanAnswer: ...
+    async def answer_plan(
+        self, plan_id: str, approved: bool, actor: Actor, note: str | None = None, plan_hash: str | None = None
+    ) -> ApprovalAnswer: ...
+    def seal_key(self) -> bytes: ...
 
 
 class Tools:
@@ -119,6 +128,10 @@ class Tools:
         self._grant = grant
         self._heartbeat_s = heartbeat_s
         self._cancellations = cancellations or Cancellations()
+
+    @property
+    def role(self) -> Role:
+        return self._grant.role
 
     async def ring_status(self, args: take.StatusArguments, ctx: Ctx) -> StatusAnswer:
         """What each ring runs, since when, what it could be rolled back to, and whether an operation is under way.
@@ -146,31 +159,43 @@ class Tools:
         """
         return await self._manager.plan(args.source, args.target, actor_of(ctx))
 
-    async def ring_promote(self, args: take.PromoteArguments, ctx: Ctx) -> PromoteAnswer:
+    async def ring_promote(self, args: take.PromoteArguments, ctx: Ctx) -> PromoteAnswer | InputRequiredResult:
         """Promote a release through its gates: dev to staging tags a candidate, staging to prod runs it for users.
 
         A gate that says no is a result: outcome `blocked` with the failed items to fix. A release that turns out bad
         in prod is taken back by itself: outcome `rolled_back`. With outcome `running`, follow it with ring_operation.
+        With `approval_required` a person has to answer: show them `approval.ways`, then repeat with the plan_id.
         """
         grant, actor = self._granted(), actor_of(ctx)
         grant.change()
         override = grant.override(args.force, args.reason, actor)
         async with self._following(ctx, actor) as reporter:
-            return await self._manager.promote(
-                args.source,
-                args.target,
-                actor,
-                plan_id=args.plan_id,
-                dry_run=args.dry_run,
-                override=override,
-                reason=args.reason,
-                wait_s=args.wait_s,
-                idempotency_key=args.idempotency_key,
-                watch=reporter.watch,
-                started=reporter.started,
+
+            async def promote(plan_id: str | None, key: str | None) -> PromoteAnswer:
+                return await self._manager.promote(
+                    args.source,
+                    args.target,
+                    actor,
+                    plan_id=plan_id,
+                    dry_run=args.dry_run,
+                    override=override,
+                    reason=args.reason,
+                    wait_s=args.wait_s,
+                    idempotency_key=key,
+                    watch=reporter.watch,
+                    started=reporter.started,
+                )
+
+            return await self._asking(ctx).about(
+                Change(
+                    first=lambda: promote(args.plan_id, args.idempotency_key),
+                    waits=consent.in_promotion,
+                    approved=lambda asked: promote(asked.plan_id, _key(asked)),
+                    ended=lambda asked, how: consent.no_promotion(args, asked, how),
+                )
             )
 
-    async def ring_rollback(self, args: take.RollbackArguments, ctx: Ctx) -> RollbackAnswer:
+    async def ring_rollback(self, args: take.RollbackArguments, ctx: Ctx) -> RollbackAnswer | InputRequiredResult:
         """Take a running ring back to the last release that proved itself, or to a named one.
 
         Use it when users are affected. The broken state is tagged for forensics first, and what runs afterwards is
@@ -179,18 +204,38 @@ class Tools:
         self._granted().change()
         actor = actor_of(ctx)
         async with self._following(ctx, actor) as reporter:
-            return await self._manager.rollback(
-                args.ring,
-                actor,
-                tag=args.tag,
-                release=args.release,
-                reason=args.reason,
-                dry_run=args.dry_run,
-                wait_s=args.wait_s,
-                idempotency_key=args.idempotency_key,
-                watch=reporter.watch,
-                started=reporter.started,
+
+            async def rollback(tag: str | None, release: str | None, key: str | None) -> RollbackAnswer:
+                return await self._manager.rollback(
+                    args.ring,
+                    actor,
+                    tag=tag,
+                    release=release,
+                    reason=args.reason,
+                    dry_run=args.dry_run,
+                    wait_s=args.wait_s,
+                    idempotency_key=key,
+                    watch=reporter.watch,
+                    started=reporter.started,
+                )
+
+            return await self._asking(ctx).about(
+                Change(
+                    first=lambda: rollback(args.tag, args.release, args.idempotency_key),
+                    waits=consent.in_rollback,
+                    approved=lambda asked: rollback(None, asked.release, _key(asked)),
+                    ended=lambda asked, how: consent.no_rollback(args, asked, how),
+                )
             )
+
+    async def ring_approve(self, args: take.ApproveArguments, ctx: Ctx) -> ApprovalAnswer:
+        """Answer a plan that waits for approval: once, for exactly the content you were shown, never your own request.
+
+        Whoever asked then promotes with its plan_id. Every attempt is in the history, the refused ones, too.
+        """
+        self._granted().approve()
+        approved = args.decision == "approved"
+        return await self._manager.answer_plan(args.plan_id, approved, actor_of(ctx), args.note, args.plan_hash)
 
     async def ring_history(self, args: take.HistoryArguments, ctx: Ctx) -> HistoryAnswer:
         """What happened to the rings, newest first: promotions, rollbacks, deploys, refusals, by whom and why.
@@ -240,6 +285,9 @@ class Tools:
         """What this call may do: the server's grant, or less where its token has less."""
         return self._grant.to(IDENTITY.get())
 
+    def _asking(self, ctx: Ctx) -> Asking:
+        return Asking(self._manager, ctx, person_of(ctx), self._manager.settings.approvals.elicitation)
+
     @asynccontextmanager
     async def _following(self, ctx: Ctx, actor: Actor | None = None) -> AsyncGenerator[Reporter]:
         """Progress for the call. An `actor` who cancels it asks for the operation that it began to stop."""
@@ -248,12 +296,17 @@ class Tools:
             yield reporter
 
 
+def _key(asked: Asked) -> str:
+    """A client may send the call with the answer twice: both are one operation."""
+    return f"approved {asked.plan_id}"
+
+
 def ring_tools(tools: Tools, settings: Settings) -> list[Tool]:
     """The tools as the SDK publishes them, with the config's names as enums."""
     names = names_of(settings)
 
     def tool(
-        fn: Callable[[Any, Ctx], Awaitable[Answer]],
+        fn: Callable[[Any, Ctx], Awaitable[Answer | InputRequiredResult]],
         arguments: type[take.Arguments],
         answer: type[Answer],
         title: str,
@@ -263,7 +316,7 @@ def ring_tools(tools: Tools, settings: Settings) -> list[Tool]:
         published = take.input_schema(arguments, names)
         return as_tool(fn, arguments, published, answer, hints(title, destructive, again))
 
-    return [
+    listed = [
         tool(tools.ring_status, take.StatusArguments, StatusAnswer, "Ring status"),
         tool(tools.ring_health, take.HealthArguments, HealthAnswer, "Ring health"),
         tool(tools.ring_plan, take.PlanArguments, PlanAnswer, "Plan a promotion"),
@@ -276,3 +329,9 @@ def ring_tools(tools: Tools, settings: Settings) -> list[Tool]:
         ),
         tool(tools.ring_evidence, take.EvidenceArguments, EvidenceAnswer, "Read the evidence"),
     ]
+    if tools.role.may(Role.APPROVER):
+        answer = tool(
+            tools.ring_approve, take.ApproveArguments, ApprovalAnswer, "Answer a plan", destructive=True, again=True
+        )
+        listed.append(answer)
+    return listed

@@ -186,7 +186,9 @@ class Rest:
         caller = self._caller(request)
         caller.grant.approve()
         return answered(
-            await self._manager.answer_plan(plan_id, body.decision == "approved", caller.actor, note=body.note)
+            await self._manager.answer_plan(
+                plan_id, body.decision == "approved", caller.actor, note=body.note, plan_hash=body.plan_hash
+            )
         )
 
 

@@ -15,9 +15,6 @@ from aither_rings_mcp.manager.stage import Stage
 from aither_rings_mcp.manager.world import World
 from aither_rings_mcp.ports import GateContext, OnLine
 
-#: The gate whose answer is a person's.
-APPROVAL = "manual_approval"
-
 
 @dataclass(frozen=True)
 class PlanDesk:
@@ -90,7 +87,3 @@ async def _asked(
         )
 
     return await world.gatekeeper.examine(path.gates, context_for, on_result)
-
-
-def needs_approval(path: RingPath) -> bool:
-    return any(spec.gate == APPROVAL and spec.blocking for spec in path.gates)

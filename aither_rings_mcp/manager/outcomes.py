@@ -131,7 +131,11 @@ def _verification(op: Operation) -> Verification | None:
 
 
 def _approval(op: Operation) -> ApprovalView:
-    return ApprovalView(required=True, ways=approval_ways(str(op.approval_plan)))
+    return asked_of_a_person(str(op.approval_plan), op.approval_hash)
+
+
+def asked_of_a_person(plan_id: str, plan_hash: str | None) -> ApprovalView:
+    return ApprovalView(required=True, plan_id=plan_id, plan_hash=plan_hash, ways=approval_ways(plan_id))
 
 
 def approval_ways(plan_id: str) -> tuple[str, ...]:
@@ -165,6 +169,11 @@ def summary(op: Operation, outcome: str, interrupted: bool = False) -> str:
         case "blocked":
             names = ", ".join(result.name for result in blocking(op.gates))
             return f"Blocked on the way from {source} to {ring} by {names}; nothing was changed."
+        case "approval_required" if op.request.override:
+            return (
+                f"A person has to approve plan {op.approval_plan} before an agent goes past the gates of {ring}; "
+                "nothing was changed."
+            )
         case "approval_required":
             return f"A person has to approve plan {op.approval_plan} before {ring} changes; nothing was changed."
         case "rolled_back" if op.request.kind is Kind.ROLLBACK:
@@ -217,11 +226,12 @@ def next_actions(op: Operation, outcome: str, onward: Sequence[str] = ()) -> tup
                 NextAction(tool="ring_promote", arguments=path, why=f"bring the candidate to {onward[0]}"),
             )
         case "approval_required":
-            plan = str(op.approval_plan)
+            plan, override = str(op.approval_plan), op.request.override
+            forced = {"force": True, "reason": override.reason} if override else {}
             return (
                 NextAction(
                     tool="ring_promote",
-                    arguments={"source": str(op.request.source), "target": ring, "plan_id": plan},
+                    arguments={"source": str(op.request.source), "target": ring, "plan_id": plan, **forced},
                     why=f"apply plan {plan}, once a person has approved it",
                 ),
             )

@@ -1,25 +1,24 @@
-"""Plans: minted for a draft, checked again before they are applied, answered by a person."""
+"""Plans: minted for a draft, checked again before they are applied, shown."""
 
 from __future__ import annotations
 
 import secrets
 from datetime import timedelta
 
-from aither_rings_mcp.domain import policy
-from aither_rings_mcp.domain.answers import ApprovalAnswer, ApprovalView, BlastRadius, NextAction, PlanAnswer
+from aither_rings_mcp.domain import approval, policy
+from aither_rings_mcp.domain.answers import ApprovalView, BlastRadius, NextAction, PlanAnswer
 from aither_rings_mcp.domain.errors import InvalidArguments, PlanExpired
 from aither_rings_mcp.domain.freeze import freeze_of
 from aither_rings_mcp.domain.freeze import warning as freeze_warning
-from aither_rings_mcp.domain.model import Actor, Event
+from aither_rings_mcp.domain.model import Actor, Override
 from aither_rings_mcp.domain.plan import Plan, changes, plan_hash
 from aither_rings_mcp.domain.settings import Strategy
 from aither_rings_mcp.manager import outcomes
-from aither_rings_mcp.manager.gating import needs_approval
 from aither_rings_mcp.manager.planning import Draft, check_fits, ports_of
 from aither_rings_mcp.manager.strategies import choose, foreign
 from aither_rings_mcp.manager.world import World
 
-_DOWNTIME = {
+DOWNTIME = {
     Strategy.BLUE_GREEN: "none: users go over in one step, once it has proved itself",
     Strategy.ROLLING: "none: users go over service by service",
     Strategy.RECREATE: "each service restarts once; seconds without an answer",
@@ -32,32 +31,37 @@ class PlanBook:
     def __init__(self, world: World) -> None:
         self._world = world
 
-    def mint(self, draft: Draft, source: str, target: str, actor: Actor) -> Plan:
+    def mint(self, draft: Draft, source: str, target: str, actor: Actor, override: Override | None = None) -> Plan:
         """A plan for `draft` that can be applied until it expires."""
         now = self._world.clock.now()
-        replaces = draft.replaces.release
+        replaces, forced = draft.replaces.release, override.reason if override else None
         plan = Plan(
-            id=f"plan-{secrets.token_hex(4)}",
-            hash=plan_hash(source, target, draft.release.id, draft.release.images, replaces),
+            id=new_plan_id(),
+            hash=plan_hash(source, target, draft.release.id, draft.release.images, replaces, forced),
             source=source,
             target=target,
             release=draft.release.id,
             images=draft.release.images,
             replaces=replaces,
             created_at=now,
-            expires_at=now + timedelta(seconds=self._life(source, target)),
+            expires_at=now + timedelta(seconds=self._life(source, target, actor, override)),
             by=actor,
+            forced=forced,
         )
         self._world.plans.save(plan)
         return plan
 
-    def _life(self, source: str, target: str) -> float:
+    def _life(self, source: str, target: str, actor: Actor, override: Override | None) -> float:
         """A plan that waits for a person has to live as long as the answer may take."""
-        limits = self._world.settings.limits
-        waits = needs_approval(policy.known_path(self._world.settings, source, target))
-        return max(limits.plan, limits.approval) if waits else limits.plan
+        settings = self._world.settings
+        waits = approval.has_gate(
+            approval.gates_due(settings, policy.known_path(settings, source, target), actor, override)
+        )
+        return max(settings.limits.plan, settings.limits.approval) if waits else settings.limits.plan
 
-    def fitting(self, plan_id: str, draft: Draft, source: str, target: str) -> Plan:
+    def fitting(
+        self, plan_id: str, draft: Draft, source: str, target: str, actor: Actor, override: Override | None = None
+    ) -> Plan:
         """The named plan, if it is for this path, in time, and still says what would happen."""
         plan = self._world.plans.load(plan_id)
         if (plan.source, plan.target) != (source, target):
@@ -70,17 +74,30 @@ class PlanBook:
                 f"Make a new one: `ring-ctl plan {source} {target}`.",
             )
         check_fits(plan, draft)
+        due = approval.gates_due(
+            self._world.settings, policy.known_path(self._world.settings, source, target), actor, override
+        )
+        if approval.has_gate(due) and not approval.covers(plan, override):
+            raise InvalidArguments(
+                f"plan {plan.id} is for a promotion through its gates, not for this way past them",
+                "Promote with force and without a plan: that makes one which a person can approve.",
+            )
         return plan
 
     async def shown(self, draft: Draft, plan: Plan) -> PlanAnswer:
         """The plan as every door shows it."""
         world, target = self._world, plan.target
-        path = policy.known_path(self._world.settings, plan.source, target)
+        override = Override(by=str(plan.by), reason=plan.forced) if plan.forced else None
+        path = approval.gates_due(
+            world.settings, policy.known_path(world.settings, plan.source, target), plan.by, override
+        )
         gate = world.is_gate(target)
         now_running = draft.replaces.release
         before = world.releases.load(now_running).images if now_running else dict[str, str]()
         rows = changes(before, draft.release.images, gate)
         warnings = list(draft.warnings)
+        if override:
+            warnings.insert(0, f"FORCED past its gates; {override.by} says why: {override.reason}")
         choice = None if gate else await choose(world, draft.release, draft.config)
         warnings += (*choice.warnings, *await foreign(world, draft.release)) if choice else ()
         if not gate and now_running is None:
@@ -88,7 +105,8 @@ class PlanBook:
         freeze = freeze_of(draft.replaces, world.settings.rings[target].freeze, world.clock.now())
         if freeze:
             warnings.append(freeze_warning(freeze, target))
-        asks, critical = needs_approval(path), world.settings.critical
+        asks, critical = approval.has_gate(path), world.settings.critical
+        forced = {"force": True, "reason": plan.forced} if plan.forced else {}
         return PlanAnswer(
             ok=True,
             summary=f"{plan.source} -> {target}: {len(rows)} services "
@@ -99,7 +117,7 @@ class PlanBook:
             else (
                 NextAction(
                     tool="ring_promote",
-                    arguments={"source": plan.source, "target": target, "plan_id": plan.id},
+                    arguments={"source": plan.source, "target": target, "plan_id": plan.id, **forced},
                     why="apply exactly this plan",
                 ),
             ),
@@ -117,45 +135,13 @@ class PlanBook:
                 services=0 if gate else len(rows),
                 critical=() if gate else tuple(row.service for row in rows if row.service in critical),
                 ports=() if gate else ports_of(draft),
-                downtime=_DOWNTIME[choice.strategy] if choice else "none: nothing restarts",
+                downtime=DOWNTIME[choice.strategy] if choice else "none: nothing restarts",
             ),
-            approval=ApprovalView(required=asks, ways=outcomes.approval_ways(plan.id) if asks else ()),
+            approval=outcomes.asked_of_a_person(plan.id, plan.hash) if asks else ApprovalView(required=False),
             rollback_to=None if gate else now_running,
             warnings=tuple(warnings),
         )
 
-    def answered(self, plan_id: str, approved: bool, actor: Actor, note: str | None) -> ApprovalAnswer:
-        """A person's yes or no to exactly one plan; told to the history."""
-        world = self._world
-        plan, now = world.plans.load(plan_id), world.clock.now()
-        world.plans.answer(plan, approved, actor, note, now)
-        decision = "approved" if approved else "rejected"
-        world.history.append(
-            Event(
-                at=now,
-                ring=plan.target,
-                event="approval",
-                outcome=decision,
-                operation=plan.id,
-                to=plan.release,
-                actor=str(actor),
-                reason=note,
-            )
-        )
-        return ApprovalAnswer(
-            ok=True,
-            summary=f"Plan {plan.id} ({plan.source} -> {plan.target}, {plan.release}) is {decision}.",
-            next_actions=(
-                NextAction(
-                    tool="ring_promote",
-                    arguments={"source": plan.source, "target": plan.target, "plan_id": plan.id},
-                    why="apply the approved plan",
-                ),
-            )
-            if approved
-            else (),
-            as_of=now,
-            plan_id=plan.id,
-            decision=decision,
-            by=str(actor),
-        )
+
+def new_plan_id() -> str:
+    return f"plan-{secrets.token_hex(4)}"

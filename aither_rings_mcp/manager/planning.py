@@ -129,7 +129,7 @@ def make_release(world: World, ring: str, config: ComposeConfig, images: dict[st
 def check_fits(plan: Plan, draft: Draft) -> None:
     """Refuses a plan that no longer says what would happen, and tells what changed since."""
     replaces = draft.replaces.release
-    fresh = plan_hash(plan.source, plan.target, draft.release.id, draft.release.images, replaces)
+    fresh = plan_hash(plan.source, plan.target, draft.release.id, draft.release.images, replaces, plan.forced)
     if reasons := what_changed(plan, fresh, draft.release.id, replaces, draft.release.images):
         raise PlanStale(
             f"plan {plan.id} no longer fits: {'; '.join(reasons)}",

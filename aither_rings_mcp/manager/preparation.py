@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from aither_rings_mcp.domain import policy
+from aither_rings_mcp.domain import approval, policy
 from aither_rings_mcp.domain.composition import declared_schema, image_references, services, weightier
 from aither_rings_mcp.domain.errors import (
     ConfigInvalid,
@@ -19,7 +19,6 @@ from aither_rings_mcp.domain.rollout import Kind, Operation, Signal, SourceState
 from aither_rings_mcp.domain.settings import Strategy
 from aither_rings_mcp.manager import backbone, hooks
 from aither_rings_mcp.manager.evidence import Collector
-from aither_rings_mcp.manager.gating import needs_approval
 from aither_rings_mcp.manager.marks import Marks
 from aither_rings_mcp.manager.planning import check_fits, draft_promotion, make_release, run_file
 from aither_rings_mcp.manager.routes import unpublished
@@ -106,6 +105,7 @@ class Preparation:
         if world.is_gate(request.ring):
             await self._marks.label(draft.release.images, ring_tag(request.ring, draft.release.commit))
             await world.pins.hold(draft.release.images, draft.release.id)
+            self._spend_approval(op)
             return Signal.TAGGED, op
         await self._check_backbone_is_up(request.ring)
         await self._check_way_back(op)
@@ -113,11 +113,17 @@ class Preparation:
         op = await self._placed(op, draft.release, draft.config)
         await self._marks.label(draft.release.images, draft.release.tag)
         await world.pins.hold(draft.release.images, draft.release.id)
-        path = policy.known_path(world.settings, str(request.source), request.ring)
-        if request.plan_id and not request.override and needs_approval(path):
-            world.plans.use(world.plans.load(request.plan_id), op.id)
+        self._spend_approval(op)
         await hooks.run(world, op, "pre_promote", self._say, to=draft.release.id)
         return _on(op), op
+
+    def _spend_approval(self, op: Operation) -> None:
+        """An answer lets one promotion through."""
+        world, request = self._world, op.request
+        path = policy.known_path(world.settings, str(request.source), request.ring)
+        due = approval.gates_due(world.settings, path, op.actor, request.override)
+        if request.plan_id and approval.has_gate(due):
+            world.plans.use(world.plans.load(request.plan_id), op.id)
 
     async def _prepare_rollback(self, op: Operation) -> Moved:
         world, request = self._world, op.request

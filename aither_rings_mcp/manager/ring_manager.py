@@ -10,7 +10,7 @@ from typing import Literal, cast
 
 import anyio
 
-from aither_rings_mcp.domain import policy
+from aither_rings_mcp.domain import approval, policy
 from aither_rings_mcp.domain.access import Role
 from aither_rings_mcp.domain.answers import (
     ApprovalAnswer,
@@ -52,6 +52,7 @@ from aither_rings_mcp.domain.standing import Standing
 from aither_rings_mcp.domain.tunnel import TunnelRule
 from aither_rings_mcp.domain.verdict import GateResult, blocking
 from aither_rings_mcp.manager import doctor, outcomes, settling, standings, tokens, views, ways_in
+from aither_rings_mcp.manager.approvals import Approvals
 from aither_rings_mcp.manager.budgeting import Budget
 from aither_rings_mcp.manager.evidence_answers import handed_out
 from aither_rings_mcp.manager.executor import Executor
@@ -78,6 +79,7 @@ class RingManager:
         self._plans = PlanBook(world)
         self._freezing = Freezing(world)
         self._budget = Budget(world)
+        self._approvals = Approvals(world, self._plans)
 
     @property
     def settings(self) -> Settings:
@@ -86,6 +88,10 @@ class RingManager:
     def expect_work(self) -> None:
         """Whoever asks now may start an operation soon."""
         self._world.workers.expect()
+
+    def seal_key(self) -> bytes:
+        """The secret with which a door seals what it will be shown again."""
+        return self._world.keys.key()
 
     # -- looking
 
@@ -162,7 +168,7 @@ class RingManager:
 
     async def gates(self, source: str, target: str, actor: Actor, watch: Watch | None = None) -> GatesAnswer:
         """Only the gates of a path, against what would be promoted now. Changes nothing."""
-        path = policy.known_path(self.settings, source, target)
+        path = approval.gates_due(self.settings, policy.known_path(self.settings, source, target), actor)
         # A promotion's gates may be using the preview right now.
         await self._operations.free(target)
         draft = await draft_promotion(self._world, source, target)
@@ -181,9 +187,15 @@ class RingManager:
             gates=results,
         )
 
-    async def answer_plan(self, plan_id: str, approved: bool, actor: Actor, note: str | None = None) -> ApprovalAnswer:
-        """A person's yes or no to exactly one plan; told to the history."""
-        return self._plans.answered(plan_id, approved, actor, note)
+    async def proposal(self, plan_id: str) -> PlanAnswer:
+        """What a person's yes to this plan would let happen, as things stand now."""
+        return await self._approvals.proposal(plan_id)
+
+    async def answer_plan(
+        self, plan_id: str, approved: bool, actor: Actor, note: str | None = None, plan_hash: str | None = None
+    ) -> ApprovalAnswer:
+        """A person's yes or no to exactly one plan, that of `plan_hash` where it is given; told to the history."""
+        return self._approvals.answered(plan_id, approved, actor, note, plan_hash)
 
     # -- acting
 
@@ -222,9 +234,9 @@ class RingManager:
             raise outcomes.stuck_error(target, draft.replaces.stuck)
         policy.check_not_quarantined(draft.replaces, target, draft.release.id, override)
         plan = (
-            self._plans.fitting(plan_id, draft, source, target)
+            self._plans.fitting(plan_id, draft, source, target, actor, override)
             if plan_id
-            else self._plans.mint(draft, source, target, actor)
+            else self._plans.mint(draft, source, target, actor, override)
         )
         unchanged = draft.replaces.release == draft.release.id and draft.replaces.running
         if dry_run or unchanged:
@@ -282,8 +294,15 @@ class RingManager:
                 from_=record.release,
                 to=choice.release,
             )
+        asked = None
+        if approval.needed_to_go_back(self.settings, ring, actor):
+            asked = self._approvals.to_go_back(ring, record, choice, actor)
+            if unanswered := self._approvals.unanswered(asked):
+                return unanswered
         # what was chosen here is what happens, whatever is recorded meanwhile
-        pinned = request.model_copy(update={"tag": None, "release": choice.release})
+        pinned = request.model_copy(
+            update={"tag": None, "release": choice.release, "plan_id": asked.id if asked else None}
+        )
         op = self._operations.start(pinned, actor, idempotency_key)
         return cast("RollbackAnswer", await self._result(op.id, wait_s, watch, started))
 
@@ -333,6 +352,8 @@ class RingManager:
     async def cancel(self, operation_id: str, actor: Actor, reason: str) -> CancelAnswer:
         """Ends an operation at its next safe point: before it touches what runs, or not at all."""
         op = self._world.journals.load(operation_id)
+        if op.phase is Phase.CANCELLED:
+            return self._cancelled(op)
         if op.phase not in BEFORE_EFFECT:
             raise InvalidTransition(
                 f"{op.id} is {op.phase}, past the last safe point",
@@ -341,6 +362,9 @@ class RingManager:
             )
         self._world.journals.ask_to_cancel(op.id, str(actor), reason)
         op, _ = await self._operations.watch(op.id, self.settings.limits.probe * 5)
+        return self._cancelled(op)
+
+    def _cancelled(self, op: Operation) -> CancelAnswer:
         cancelled = op.phase is Phase.CANCELLED
         return CancelAnswer(
             ok=cancelled,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
 
-from aither_rings_mcp.domain import policy
+from aither_rings_mcp.domain import approval, policy
 from aither_rings_mcp.domain.errors import (
     DockerUnavailable,
     EngineFailure,
@@ -21,6 +21,7 @@ from aither_rings_mcp.domain.settings import Unhealthy
 from aither_rings_mcp.domain.slots import Route, Slot
 from aither_rings_mcp.domain.verdict import GateResult, blocking
 from aither_rings_mcp.manager import backbone, hooks
+from aither_rings_mcp.manager.approvals import spend_way_back
 from aither_rings_mcp.manager.evidence import Collector
 from aither_rings_mcp.manager.gating import examine
 from aither_rings_mcp.manager.marks import Marks
@@ -110,6 +111,7 @@ class Steps:
             case Kind.PROMOTE:
                 return Signal.GATE, op
             case Kind.ROLLBACK:
+                spend_way_back(self._world, op)
                 at_once = await self._slots.back_at_once(op, self._record(op))
                 return (Signal.SWITCH, at_once) if at_once else (Signal.PREPARE, op)
             case Kind.SETTLE:
@@ -124,11 +126,15 @@ class Steps:
         if draft.replaces.stuck:
             raise stuck_error(request.ring, draft.replaces.stuck)
         policy.check_not_quarantined(draft.replaces, request.ring, draft.release.id, request.override)
+        path = policy.known_path(world.settings, source, request.ring)
+        path = approval.gates_due(world.settings, path, op.actor, request.override)
         if request.override:
             self._say(f"gates bypassed by {request.override.by}: {request.override.reason}")
-            return Signal.OK, op
+            if not path.gates:
+                return Signal.OK, op
         plan = world.plans.load(request.plan_id) if request.plan_id else None
-        path = policy.known_path(world.settings, source, request.ring)
+        if plan and not approval.covers(plan, request.override):
+            plan = None
         results = await examine(
             world,
             path,
@@ -142,7 +148,7 @@ class Steps:
         if not (stopped := blocking(results)):
             return Signal.OK, op
         if plan and all(result.reason_code == "approval_required" for result in stopped):
-            op = op.model_copy(update={"approval_plan": plan.id})
+            op = op.model_copy(update={"approval_plan": plan.id, "approval_hash": plan.hash})
         return Signal.REFUSED, op
 
     def _gate_said(self, result: GateResult) -> None:

@@ -24,6 +24,7 @@ from aither_rings_mcp.ports import (
     Healer,
     History,
     Journals,
+    Keys,
     MonitorMemory,
     OperationLogs,
     Pins,
@@ -72,6 +73,7 @@ class World:
     memory: MonitorMemory
     edge: Edge
     capacity: Capacity
+    keys: Keys
 
     def project(self, ring: str, slot: Slot | None = None) -> str:
         """The Compose project of a runtime ring: of one of its slots, or of the one that serves by the record."""

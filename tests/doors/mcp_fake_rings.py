@@ -80,6 +80,9 @@ class FakeRings:
     def expect_work(self) -> None:
         pass
 
+    def seal_key(self) -> bytes:
+        return b"k" * 32
+
     async def status(self, ring: str | None = None, detailed: bool = False) -> a.StatusAnswer:
         self._meet(ring)
         images = dict.fromkeys(SERVICES, "sha256:" + "0" * 64) if detailed else None
@@ -347,6 +350,19 @@ class FakeRings:
             ok=True, summary="It is in prod.", outcome="promoted", as_of=NOW, operation_id="op-1", release=RELEASE
         )
         return answer.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+    async def proposal(self, plan_id: str) -> a.PlanAnswer:
+        return await self.plan("staging", "prod", Actor(name="claude-code", kind="agent", door="mcp"))
+
+    async def answer_plan(
+        self, plan_id: str, approved: bool, actor: Actor, note: str | None = None, plan_hash: str | None = None
+    ) -> a.ApprovalAnswer:
+        self._meet(None)
+        self.actors.append(actor)
+        return a.ApprovalAnswer(
+            ok=True, summary="It is answered.", as_of=NOW, plan_id=plan_id, by=str(actor),
+            decision="approved" if approved else "rejected",
+        )  # fmt: skip
 
     async def _ended(self, wait_s: float | None, watch: Watch | None) -> bool:
         phases = (Phase.GATING, Phase.VERIFYING, Phase.RESTORING, Phase.RECORDING)

@@ -210,13 +210,22 @@ class FakeManager:
             a.GatesAnswer, "Gates ran.", ok=ok, source=source, target=target, release=GOOD, gates=results
         )
 
+    async def proposal(self, plan_id: str) -> a.PlanAnswer:
+        plan = await self.plan("staging", "prod", Actor(name="ann"))
+        return plan.model_copy(update={"plan_id": plan_id, "verdicts": (PASSED,)})
+
     async def answer_plan(
-        self, plan_id: str, approved: bool, actor: Actor, note: str | None = None
+        self, plan_id: str, approved: bool, actor: Actor, note: str | None = None, plan_hash: str | None = None
     ) -> a.ApprovalAnswer:
         self._stand()
-        self.asked["answer"] = {"plan_id": plan_id, "approved": approved, "actor": actor, "note": note}
+        self.asked["answer"] = {
+            "plan_id": plan_id, "approved": approved, "actor": actor, "note": note, "plan_hash": plan_hash,
+        }  # fmt: skip
         decision = "approved" if approved else "rejected"
-        return self._answer(a.ApprovalAnswer, f"Plan {decision}.", plan_id=plan_id, decision=decision, by=str(actor))
+        as_shown = f" as shown ({plan_hash})" if plan_hash else ""
+        return self._answer(
+            a.ApprovalAnswer, f"Plan {decision}{as_shown}.", plan_id=plan_id, decision=decision, by=str(actor)
+        )
 
     # -- acting
 

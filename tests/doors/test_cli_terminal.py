@@ -47,9 +47,10 @@ def start(mode: str, *args: str, **streams: int) -> subprocess.Popen[bytes]:
     return subprocess.Popen([sys.executable, "-c", hearing + PROGRAM, mode, *args], env=environment(), **streams)
 
 
-def on_a_terminal(*args: str, **env: str) -> tuple[int, str]:
+def on_a_terminal(*args: str, typed: str = "", **env: str) -> tuple[int, str]:
     """Exit code and everything that a terminal was sent."""
     ours, theirs = pty.openpty()
+    os.write(ours, typed.encode())
     process = subprocess.Popen(
         [sys.executable, "-c", PROGRAM, "ends", *args],
         stdin=theirs,
@@ -148,3 +149,27 @@ except SystemExit:
         [sys.executable, "-c", program], env=environment(), capture_output=True, text=True, timeout=30
     )
     assert done.stdout.splitlines()[1] == "[]"
+
+
+@pytest.mark.promise(13)
+def test_on_a_terminal_a_person_sees_what_they_approve_and_approves_what_they_saw() -> None:
+    code, seen = on_a_terminal("approve", "plan-0a", typed="y\n", NO_COLOR="1")
+    assert code == 0
+    question = seen.index("Approve plan-0a?")
+    for fact in ("genesis", "recreate", "lint_clean", "felt by"):
+        assert fact in seen[:question]
+    assert "Plan approved as shown (00ff)." in seen[question:]
+
+
+def test_a_person_who_does_not_say_yes_has_answered_nothing() -> None:
+    code, seen = on_a_terminal("approve", "plan-0a", typed="\n", NO_COLOR="1")
+    assert code == 4
+    assert "Plan approved" not in seen
+    assert "Nothing was answered" in seen
+
+
+def test_yes_approves_without_a_look() -> None:
+    code, seen = on_a_terminal("approve", "plan-0a", "--yes", NO_COLOR="1")
+    assert code == 0
+    assert "Approve plan-0a?" not in seen
+    assert "Plan approved." in seen

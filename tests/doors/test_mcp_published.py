@@ -26,7 +26,11 @@ Published = dict[str, dict[str, Any]]
 
 @pytest.fixture(params=["auto", "legacy"])
 async def tools(request: pytest.FixtureRequest) -> Published:
-    async with Client(build_server(FakeRings()), mode=request.param) as client:
+    return await published(build_server(FakeRings()), request.param)
+
+
+async def published(server: Any, mode: str) -> Published:
+    async with Client(server, mode=mode) as client:
         listed = (await client.list_tools()).tools
     return {tool.name: tool.model_dump(mode="json", by_alias=True, exclude_none=True) for tool in listed}
 
@@ -55,6 +59,16 @@ def test_the_published_tools_are_the_reviewed_ones(tools: Published) -> None:
 
 def test_the_tools_come_in_the_order_of_their_use(tools: Published) -> None:
     assert tuple(tools) == TOOLS
+
+
+@pytest.mark.promise(13)
+async def test_only_a_server_for_approvers_has_the_tool_that_approves(tools: Published) -> None:
+    approver = await published(build_server(FakeRings(), role="approver"), "auto")
+    (more,) = set(approver) - set(tools)
+    assert more == "ring_approve"
+    assert set(approver[more]["inputSchema"]["required"]) == {"plan_id", "plan_hash", "decision", "note"}
+    assert approver[more]["annotations"]["destructiveHint"]
+    assert approver[more]["annotations"]["idempotentHint"]
 
 
 def test_every_tool_says_all_four_hints_and_its_title(tools: Published) -> None:

@@ -16,6 +16,7 @@ from aither_rings_mcp.adapters.gate_cache import FileGateCache
 from aither_rings_mcp.adapters.history_file import HistoryFile
 from aither_rings_mcp.adapters.host import HostCommands
 from aither_rings_mcp.adapters.journal_files import JournalFiles
+from aither_rings_mcp.adapters.key_file import KeyFile
 from aither_rings_mcp.adapters.monitor_file import MonitorFile
 from aither_rings_mcp.adapters.operation_log import OperationLogFiles
 from aither_rings_mcp.adapters.plan_files import PlanFiles
@@ -202,6 +203,7 @@ class Shop:
             alarm=self.alarm,
             edge=FakeEdge(self.machine, self.settings),
             capacity=FakeCapacity(self.machine),
+            keys=KeyFile(state_dir, disk),
             memory=MonitorFile(state_dir, disk),
             gatekeeper=Gatekeeper(
                 {"health_check": HealthCheck, "manual_approval": ManualApproval, "audit": Audit},

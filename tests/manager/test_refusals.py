@@ -33,12 +33,17 @@ pytestmark = pytest.mark.promise(17)
 Asked = Callable[[Shop], Awaitable[Any]]
 
 
-async def refused(shop: Shop, asked: Awaitable[Any], kind: type[RingError], match: str) -> RingError:
+async def refused(shop: Shop, asked: Awaitable[Any], kind: type[RingError], match: str, *told: str) -> RingError:
+    """`told`: what the history, and nothing else, has gained by it."""
     before = everything(shop)
     with pytest.raises(kind, match=match) as caught:
         await asked
     assert caught.value.next_step
-    assert everything(shop) == before
+    after = everything(shop)
+    events = shop.world.history.read(len(told))[0] if told else ()
+    assert tuple(f"{event.event} {event.outcome}" for event in events) == told
+    assert {**after, "history": None} == {**before, "history": None}
+    assert told or after == before
     return caught.value
 
 
@@ -198,19 +203,19 @@ async def test_a_plan_that_nobody_made_is_refused(busy_shop: Shop, plan_id: str)
 async def test_nobody_approves_their_own_request(busy_shop: Shop) -> None:
     plan = await busy_shop.manager.plan("staging", "prod", BOT)
     asked = busy_shop.manager.answer_plan(plan.plan_id, True, BOT)
-    error = await refused(busy_shop, asked, Forbidden, "cannot answer it: nobody approves their own request")
+    error = await refused(busy_shop, asked, Forbidden, "cannot answer it: nobody approves", "approval refused")
     assert "another account" in error.next_step
     assert "--force" not in error.next_step, "no agent is told how to go past the gates"
     await busy_shop.manager.answer_plan(plan.plan_id, True, EVE)
     again = busy_shop.manager.answer_plan(plan.plan_id, False, ANN)
-    await refused(busy_shop, again, InvalidArguments, "answered already")
+    await refused(busy_shop, again, InvalidArguments, "answered already", "approval refused")
 
 
 @pytest.mark.promise(13)
 async def test_a_person_who_is_alone_is_told_the_ways_round_their_own_approval(busy_shop: Shop) -> None:
     plan = await busy_shop.manager.plan("staging", "prod", ANN)
     asked = busy_shop.manager.answer_plan(plan.plan_id, True, ANN)
-    error = await refused(busy_shop, asked, Forbidden, "nobody approves their own request")
+    error = await refused(busy_shop, asked, Forbidden, "nobody approves their own request", "approval refused")
     assert f"somebody else run `ring-ctl approve {plan.plan_id}`" in error.next_step
     assert "`ring-ctl promote staging prod --force --reason TEXT`" in error.next_step
 

@@ -1,0 +1,62 @@
+"""Whose yes a change needs before it happens: what rings.yaml says, for who asks."""
+
+from __future__ import annotations
+
+from aither_rings_mcp.domain.model import Actor, Override
+from aither_rings_mcp.domain.plan import Plan
+from aither_rings_mcp.domain.settings import AskedOf, GateSpec, Path, Settings
+
+#: The gate whose answer is a person's.
+GATE = "manual_approval"
+
+
+def gates_due(settings: Settings, path: Path, actor: Actor, override: Override | None = None) -> Path:
+    """The path with the gates that this promotion has to pass, the one that asks a person among them where it is due.
+
+    A person's override goes past all of them. An agent's goes past those that measure, never past a person.
+    """
+    asked = _asks(path.approval, actor) or has_gate(path)
+    if override:
+        asked = actor.kind != "person" and (asked or _asks(settings.approvals.force, actor))
+        return path.model_copy(update={"gates": (GateSpec(gate=GATE),) if asked else ()})
+    if asked and not has_gate(path):
+        taken = any(spec.label == GATE for spec in path.gates)  # one that stops nobody
+        due = GateSpec(gate=GATE, name="approval_by_policy" if taken else None)
+        return path.model_copy(update={"gates": (*path.gates, due)})
+    return path
+
+
+def has_gate(path: Path) -> bool:
+    """Whether a promotion along `path`, as it is given, waits for a person."""
+    return any(spec.gate == GATE and spec.blocking for spec in path.gates)
+
+
+def covers(plan: Plan, override: Override | None) -> bool:
+    """Whether an answer to `plan` is one to this: a yes to a promotion through its gates is none to one past them."""
+    return override is None or plan.forced == override.reason
+
+
+def needed_to_go_back(settings: Settings, ring: str, actor: Actor) -> bool:
+    """Whether a rollback of `ring` that `actor` asks for waits for a person; the monitor's never does."""
+    return _asks(settings.rings[ring].rollback_approval, actor)
+
+
+def same_asker(asked: Actor, answers: Actor) -> bool:
+    """Whether who answers is who asked: another door, or another client at which they sit, makes nobody another."""
+    return (_account(asked), asked.kind) == (_account(answers), answers.kind)
+
+
+def person_at(account: str, client: str) -> Actor:
+    """The person of that account who answers a question that an agent's client showed them."""
+    return Actor(name=f"{account}{_AT}{client or 'their client'}", kind="person", door="mcp")
+
+
+_AT = " at "
+
+
+def _account(actor: Actor) -> str:
+    return actor.name.partition(_AT)[0] if actor.kind == "person" else actor.name
+
+
+def _asks(of: AskedOf, actor: Actor) -> bool:
+    return of is AskedOf.EVERYONE or (of is AskedOf.AGENTS and actor.kind == "agent")

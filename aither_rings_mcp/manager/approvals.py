@@ -1,0 +1,242 @@
+"""A person's part: what they are asked, what they answer, and what an answer lets through."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+
+from aither_rings_mcp.domain import approval, policy
+from aither_rings_mcp.domain.answers import ApprovalAnswer, BlastRadius, NextAction, PlanAnswer, RollbackAnswer
+from aither_rings_mcp.domain.composition import host_ports
+from aither_rings_mcp.domain.errors import Forbidden, InvalidArguments, PlanStale, RingError
+from aither_rings_mcp.domain.model import Actor, Deployment, Event, RingRecord
+from aither_rings_mcp.domain.plan import Plan, changes, plan_hash
+from aither_rings_mcp.domain.rollout import Operation
+from aither_rings_mcp.domain.verdict import GateResult
+from aither_rings_mcp.manager import outcomes
+from aither_rings_mcp.manager.plan_book import DOWNTIME, PlanBook, new_plan_id
+from aither_rings_mcp.manager.planning import check_fits, draft_promotion
+from aither_rings_mcp.manager.strategies import choose
+from aither_rings_mcp.manager.world import World
+
+#: How far back the gates' verdicts on a plan are looked for.
+_LOOK_BACK = 100
+_PLAN_ID = re.compile(r"plan-[0-9a-f]{1,32}\Z")
+
+
+class Approvals:
+    """What waits for a person in one installation."""
+
+    def __init__(self, world: World, plans: PlanBook) -> None:
+        self._world = world
+        self._plans = plans
+
+    async def proposal(self, plan_id: str) -> PlanAnswer:
+        """What a yes to this plan would let happen, as things stand now; `plan_stale` if that is something else."""
+        world = self._world
+        plan = world.plans.load(plan_id)
+        if plan.goes_back:
+            return await self._way_back(plan)
+        draft = await draft_promotion(world, plan.source, plan.target)
+        check_fits(plan, draft)
+        shown = await self._plans.shown(draft, plan)
+        return shown.model_copy(update={"verdicts": self._verdicts(plan)})
+
+    def _verdicts(self, plan: Plan) -> tuple[GateResult, ...]:
+        recent = self._world.journals.recent(_LOOK_BACK)
+        return next((op.gates for op in recent if op.request.plan_id == plan.id and op.gates), ())
+
+    async def _way_back(self, plan: Plan) -> PlanAnswer:
+        world, ring = self._world, plan.target
+        record, release = world.state.load().ring(ring), world.releases.load(plan.release)
+        _check_same_way(world, plan, record, release.id)
+        config = world.releases.config(release.id)
+        now = world.releases.load(record.release).images if record.release else dict[str, str]()
+        rows = changes(now, release.images, False)
+        choice = await choose(world, release, config)
+        return PlanAnswer(
+            ok=True,
+            summary=f"{ring} would go back to {release.tag} ({release.id}).",
+            next_actions=(_again(plan),),
+            as_of=world.clock.now(),
+            plan_id=plan.id,
+            plan_hash=plan.hash,
+            expires_at=plan.expires_at,
+            source=ring,
+            target=ring,
+            release=release.id,
+            changes=rows,
+            gates=(),
+            strategy=choice.strategy,
+            blast_radius=BlastRadius(
+                services=len(rows),
+                critical=tuple(row.service for row in rows if row.service in world.settings.critical),
+                ports=host_ports(config),
+                downtime=DOWNTIME[choice.strategy],
+            ),
+            approval=outcomes.asked_of_a_person(plan.id, plan.hash),
+            warnings=choice.warnings,
+        )
+
+    def answered(
+        self, plan_id: str, approved: bool, actor: Actor, note: str | None, saw: str | None = None
+    ) -> ApprovalAnswer:
+        """A person's yes or no to exactly one plan, also to the history; an attempt that is refused is in there, too.
+
+        `saw` is the hash of what they were shown; without it, they answer what the plan says.
+        """
+        world = self._world
+        plan: Plan | None = None
+        try:
+            plan = world.plans.load(plan_id)
+            if saw is not None and saw != plan.hash:
+                raise InvalidArguments(
+                    f"plan {plan.id} has another hash than the one that was answered",
+                    "Look at the plan again (`ring-ctl approve` shows it), and answer what it says now.",
+                    refused="other_hash",
+                )
+            now = world.clock.now()
+            world.plans.answer(plan, approved, actor, note, now)
+        except RingError as error:
+            self._told_of_refusal(plan_id, plan, actor, error)
+            raise
+        decision = "approved" if approved else "rejected"
+        self._tell(plan, decision, actor, note)
+        return ApprovalAnswer(
+            ok=True,
+            summary=f"Plan {plan.id} ({_in_short(plan)}, {plan.release}) is {decision}.",
+            next_actions=(_again(plan),) if approved else (),
+            as_of=now,
+            plan_id=plan.id,
+            decision=decision,
+            by=str(actor),
+        )
+
+    def _told_of_refusal(self, plan_id: str, plan: Plan | None, actor: Actor, error: RingError) -> None:
+        code = str(error.details.get("refused", error.code))
+        # What is not known has no ring; what does not look like an id of ours is not repeated.
+        named = plan_id if plan or _PLAN_ID.match(plan_id) else None
+        self._append("-" if plan is None else plan.target, "refused", actor, code, plan, detail=named)
+
+    def _tell(self, plan: Plan, outcome: str, actor: Actor, reason: str | None) -> None:
+        """An answer, which there is once for each plan."""
+        self._append(plan.target, outcome, actor, reason, plan, operation=plan.id)
+
+    def _append(
+        self,
+        ring: str,
+        outcome: str,
+        actor: Actor,
+        reason: str | None,
+        plan: Plan | None,
+        *,
+        operation: str = "",
+        detail: str | None = None,
+    ) -> None:
+        self._world.history.append(
+            Event(
+                at=self._world.clock.now(),
+                ring=ring,
+                event="approval",
+                outcome=outcome,
+                operation=operation,
+                from_=plan.replaces if plan and plan.goes_back else None,
+                to=plan.release if plan else None,
+                actor=str(actor),
+                reason=reason,
+                detail=detail,
+            )
+        )
+
+    # -- going back, where rings.yaml asks a person first
+
+    def to_go_back(self, ring: str, record: RingRecord, choice: Deployment, actor: Actor) -> Plan:
+        """The plan by which this actor asked for this very rollback before, or a new one, told to the history."""
+        world, now = self._world, self._world.clock.now()
+        content = _way_back_hash(world, ring, record, choice.release)
+        if known := world.plans.waiting(content, actor, now):
+            return known
+        plan = Plan(
+            id=new_plan_id(), hash=content, source=ring, target=ring, release=choice.release,
+            images=world.releases.load(choice.release).images, replaces=record.release, created_at=now,
+            expires_at=now + timedelta(seconds=world.settings.limits.approval), by=actor,
+        )  # fmt: skip
+        world.plans.save(plan)
+        self._append(ring, "asked", actor, None, plan, detail=plan.id)
+        return plan
+
+    def unanswered(self, plan: Plan) -> RollbackAnswer | None:
+        """What to answer to who wants this rollback before a person said yes to it, if none did."""
+        world = self._world
+        said = world.plans.approval(plan, world.clock.now())
+        if said and said[0] == "approved":
+            return None
+        if said:
+            summary = f"{said[1]} rejected plan {plan.id}: {plan.target} stays on {plan.replaces}; nothing was changed."
+        else:
+            summary = (
+                f"A person has to approve plan {plan.id} before {plan.target} goes back to {plan.release}; "
+                "nothing was changed."
+            )
+        return RollbackAnswer(
+            ok=False,
+            summary=summary,
+            next_actions=() if said else (_again(plan),),
+            as_of=world.clock.now(),
+            outcome="refused",
+            release=plan.release,
+            from_=plan.replaces,
+            to=plan.release,
+            approval=None if said else outcomes.asked_of_a_person(plan.id, plan.hash),
+        )
+
+
+def spend_way_back(world: World, op: Operation) -> None:
+    """The worker's check of a rollback that needs a yes: there is one, to exactly this, and it is spent on it."""
+    ring = op.request.ring
+    if not approval.needed_to_go_back(world.settings, ring, op.actor):
+        return
+    plan = world.plans.load(op.request.plan_id) if op.request.plan_id else None
+    said = world.plans.approval(plan, world.clock.now(), op.id) if plan else None
+    if plan is None or said is None or said[0] != "approved":
+        raise Forbidden(
+            f"nobody approved this rollback of {ring}",
+            f"Ask for it again, and have a person approve the plan: rollbacks of {ring} by agents wait for one.",
+        )
+    record = world.state.load().ring(ring)
+    choice = policy.rollback_choice(record, ring, op.request.tag, op.request.release)
+    _check_same_way(world, plan, record, choice.release)
+    world.plans.use(plan, op.id)
+
+
+def _way_back_hash(world: World, ring: str, record: RingRecord, release: str) -> str:
+    return plan_hash(ring, ring, release, world.releases.load(release).images, record.release)
+
+
+def _check_same_way(world: World, plan: Plan, record: RingRecord, release: str) -> None:
+    if plan.hash != _way_back_hash(world, plan.target, record, release):
+        raise PlanStale(
+            f"plan {plan.id} is to go back from {plan.replaces} to {plan.release}, but {plan.target} runs "
+            f"{record.release} by now",
+            "Ask for the rollback again.",
+        )
+
+
+def _again(plan: Plan) -> NextAction:
+    """The call that the plan waits for."""
+    if plan.goes_back:
+        return NextAction(
+            tool="ring_rollback",
+            arguments={"ring": plan.target, "release": plan.release},
+            why=f"go back, once a person has approved plan {plan.id}",
+        )
+    forced = {"force": True, "reason": plan.forced} if plan.forced else {}
+    return NextAction(
+        tool="ring_promote",
+        arguments={"source": plan.source, "target": plan.target, "plan_id": plan.id, **forced},
+        why="apply the approved plan",
+    )
+
+
+def _in_short(plan: Plan) -> str:
+    return f"{plan.target} back" if plan.goes_back else f"{plan.source} -> {plan.target}"
