@@ -93,22 +93,22 @@ def bound(host: str, port: int) -> socket.socket:
 @contextmanager
 def at_the_edge(path: Path) -> Generator[socket.socket]:
     """The socket where the edge looks for the controller. One that nobody answers at is from a server that is gone."""
-    opened = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.exists() and _answers(path):
-            raise RingBusy(f"another server listens on {path}", "One is enough: leave it, or stop it first.")
-        path.unlink(missing_ok=True)
-        opened.bind(str(path))
-        path.chmod(0o660)
-        opened.listen(_BACKLOG)
-        yield opened
-    except OSError as error:
-        raise ConfigInvalid(f"cannot listen on {path}: {error.strerror or error}", "See who owns it.") from error
-    finally:
-        opened.close()
-        with suppress(OSError):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as opened:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if _answers(path):
+                raise RingBusy(f"another server listens on {path}", "One is enough: leave it, or stop it first.")
             path.unlink(missing_ok=True)
+            opened.bind(str(path))
+            path.chmod(0o660)
+            opened.listen(_BACKLOG)
+        except OSError as error:
+            raise ConfigInvalid(f"cannot listen on {path}: {error.strerror or error}", "See who owns it.") from error
+        try:
+            yield opened
+        finally:
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
 
 
 def _answers(path: Path) -> bool:

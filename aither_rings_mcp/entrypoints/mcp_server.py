@@ -138,7 +138,18 @@ def _parser() -> argparse.ArgumentParser:
         prog="aither-rings-mcp", description="Ring deployments as MCP tools.", allow_abbrev=False
     )
     parser.add_argument("--config", type=Path, metavar="P", help="rings.yaml; else RINGS_CONFIG, else ./rings.yaml")
-    parser.add_argument("--transport", choices=["stdio"], default="stdio", help="how clients reach it (stdio)")
+    parser.add_argument(
+        "--transport",
+        choices=["stdio", "streamable-http", "sse"],
+        default="stdio",
+        help="how clients reach it (stdio); the others answer at /mcp and /sse, both of them",
+    )
+    parser.add_argument("--host", default="127.0.0.1", metavar="H", help="where to listen (127.0.0.1)")
+    parser.add_argument("--port", type=int, default=8900, metavar="N", help="and at which port (8900; 0: a free one)")
+    for option, what in (("host", "a name that clients call it by"), ("origin", "an origin whose pages may ask it")):
+        parser.add_argument(
+            f"--allow-{option}", action="append", default=[], metavar=option.upper(), help=f"{what}; repeatable"
+        )
     parser.add_argument("--read-only", action="store_true", help="look only: promotions and rollbacks are refused")
     parser.add_argument(
         "--role",
@@ -158,6 +169,8 @@ def _serve(options: argparse.Namespace, build: Build) -> int:
 
     _log_to_stderr()
     try:
+        if options.transport != "stdio":
+            return _over_http(options)
         with redirect_stdout(sys.stderr):
             server = build_server(
                 build(options.config),
@@ -177,6 +190,36 @@ def _serve(options: argparse.Namespace, build: Build) -> int:
         server.run("stdio")
     except* (BrokenPipeError, ConnectionResetError):
         pass  # the client is gone; its operations are not
+    return 0
+
+
+def _over_http(options: argparse.Namespace) -> int:
+    """MCP alone; `ring-ctl serve` has it with everything else. Nobody gets more than `--role`, whatever their token."""
+    import asyncio
+
+    from aither_rings_mcp.domain.access import Role
+    from aither_rings_mcp.entrypoints.serve import Serving, serve
+    from aither_rings_mcp.wiring import build_installation
+
+    gc.enable()
+    role = Role(options.role)
+    serving = Serving(
+        host=options.host,
+        port=options.port,
+        hosts=tuple(options.allow_host),
+        origins=tuple(options.allow_origin),
+        role=role,
+        local=role,
+        read_only=options.read_only,
+        allow_force=options.allow_force,
+        rest=False,
+        monitor=False,
+    )
+
+    def say(line: str) -> None:
+        print(f"aither-rings-mcp: {line}", file=sys.stderr, flush=True)
+
+    asyncio.run(serve(build_installation(options.config), serving, say))
     return 0
 
 

@@ -29,12 +29,16 @@ _EDGE_HOSTS = ("localhost", "127.0.0.1", "[::1]")
 
 @dataclass(frozen=True)
 class Serving:
-    """How one server is reached, and what it lets its clients do. `local` is for who shows no token, on loopback."""
+    """How one server is reached, and what it lets its clients do.
+
+    Nobody gets more than `role`; `local` is for who shows no token, on loopback.
+    """
 
     host: str = "127.0.0.1"
     port: int = 8900
     hosts: tuple[str, ...] = ()
     origins: tuple[str, ...] = ()
+    role: Role = Role.APPROVER
     local: Role = Role.VIEWER
     read_only: bool = False
     allow_force: bool = False
@@ -46,9 +50,9 @@ async def serve(installation: Installation, serving: Serving, say: Say) -> None:
     """Serves until SIGTERM or Ctrl-C. Operations go on by themselves: their workers are processes of their own."""
     tokens, clock, manager = installation.tokens, installation.clock, installation.manager
     check_bind(serving.host, bool(tokens.all()))
-    grant = Grant(Role.APPROVER, serving.read_only, serving.allow_force)
+    grant = Grant(serving.role, serving.read_only, serving.allow_force)
     server = build_server(
-        manager, allow_force=serving.allow_force, read_only=serving.read_only, role=Role.APPROVER.value
+        manager, allow_force=serving.allow_force, read_only=serving.read_only, role=serving.role.value
     )
     app = http_app(manager, server, grant, rest=serving.rest)
     rules = Rules(
