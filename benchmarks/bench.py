@@ -12,7 +12,7 @@ from typing import Self
 from benchmarks.contenders import swarm
 from benchmarks.contenders.by_hand import BehindProxy, DownUp, InPlace
 from benchmarks.contenders.contender import Contender
-from benchmarks.contenders.ours import Ours, OursSettled
+from benchmarks.contenders.ours import Ours, OursByAgent, OursSettled
 from benchmarks.contenders.swarm import Swarm
 from benchmarks.worlds import BenchWorld, bench_world
 
@@ -42,9 +42,11 @@ class Bench:
 
     @cached_property
     def going_back(self) -> list[Contender]:
-        """The contenders once more, with a release of ours that has settled: what it replaced has to start first."""
-        settled = OursSettled(self.world)
-        return [*self.contenders, *([settled] if self._wanted(settled) else [])]
+        """The contenders once more; ours also asked by an agent, and with a release that has settled: what that
+        replaced has to start first.
+        """
+        more = (OursByAgent(self.world), OursSettled(self.world))
+        return [*self.contenders, *(one for one in more if self._wanted(one))]
 
     @cached_property
     def contenders(self) -> list[Contender]:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
+import sys
 from contextlib import ExitStack
 from typing import Any
 
+from anyio.from_thread import start_blocking_portal
+from mcp.client import Client
+from mcp.client.stdio import StdioServerParameters
 from worlds import RING_CTL
 
 from benchmarks.contenders.contender import NotBegun
-from benchmarks.worlds import BenchWorld, wait_for
+from benchmarks.worlds import REPO, BenchWorld, wait_for
 
 #: Longest time of a rollout, settling included, in seconds.
 _LIMIT = 900
@@ -77,6 +82,30 @@ class Ours:
         ends.callback(process.wait, 30)
         ends.callback(process.terminate)
         return ends
+
+
+class OursByAgent(Ours):
+    """The same, asked by an agent whose client is connected already, as it is while an agent is at work."""
+
+    def __init__(self, world: BenchWorld) -> None:
+        super().__init__(world)
+        self.name = "aither-rings (MCP)"
+
+    def start(self) -> None:
+        super().start()
+        server = StdioServerParameters(
+            command=sys.executable,
+            args=["-m", "aither_rings_mcp", "--config", str(self._world.config)],
+            env={**os.environ, "PYTHONPATH": str(REPO)},
+        )
+        self._portal = self._held.enter_context(start_blocking_portal())
+        self._client = self._held.enter_context(self._portal.wrap_async_context_manager(Client(server)))
+        self._portal.call(self._client.list_tools)
+
+    def rollback(self) -> None:
+        arguments = {"ring": "prod", "wait_s": 120}
+        said = self._portal.call(self._client.call_tool, "ring_rollback", arguments)
+        assert not said.is_error and said.structured_content["outcome"] == "rolled_back", said
 
 
 class OursSettled(Ours):

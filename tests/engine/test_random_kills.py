@@ -28,7 +28,8 @@ from aither_rings_mcp.domain.model import Actor
 
 KILLS = int(os.environ.get("RINGS_KILLS", "20"))
 SEED = 7
-ROBIN = Actor(name="robin", kind="agent", door="mcp")
+#: A person: an agent has to wait after each promotion that went back.
+ROBIN = Actor(name="robin", kind="person", door="mcp")
 #: In which an interrupted operation is carried on to its end.
 LIMIT = 45.0
 

@@ -35,7 +35,8 @@ from aither_rings_mcp.domain.slots import Route, Slot
 ROUNDS = int(os.environ.get("RINGS_ROUNDS", "2"))
 KILLS = int(os.environ.get("RINGS_KILLS", "4"))
 SEED = 11
-ROBIN = Actor(name="robin", kind="agent", door="mcp")
+#: A person: an agent has to wait after each promotion that went back.
+ROBIN = Actor(name="robin", kind="person", door="mcp")
 #: In which an interrupted operation is carried on to its end.
 LIMIT = 60.0
 

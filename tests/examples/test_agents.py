@@ -1,0 +1,150 @@
+"""The agents in examples/ are programs that know the public MCP client and nothing else, and do right by the rings."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import AsyncGenerator, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from doors.rest_site import Site, served
+from fakes.machine import Fault
+from fakes.memory import quick_folder
+from fakes.shop import ANN, Shop
+from fakes.stories import two_in_prod, with_approval
+
+from aither_rings_mcp.domain.access import Role
+
+AGENTS = Path(__file__).parents[2] / "examples/agents"
+NEVER = Fault("never-healthy")
+
+
+@dataclass(frozen=True)
+class Said:
+    code: int
+    lines: list[dict[str, Any]]
+
+    def of(self, **facts: str) -> list[dict[str, Any]]:
+        return [line for line in self.lines if facts.items() <= line.items()]
+
+
+async def agent(site: Site, program: str, *options: str) -> Said:
+    """Runs an agent with its token against the server, to its end."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, str(AGENTS / program), *options, f"{site.url}/mcp",
+        env={**os.environ, "RINGS_TOKEN": await token_of(site, program.removesuffix(".py"))},
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    try:
+        async with asyncio.timeout(90):
+            out, errors = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+    assert process.returncode is not None
+    assert not errors, errors.decode()
+    return Said(process.returncode, [json.loads(line) for line in out.splitlines()])
+
+
+async def token_of(site: Site, name: str) -> str:
+    """A new one; whatever it had before is over."""
+    for token in (await site.shop.manager.tokens()).tokens:
+        if token.name == name and token.state == "valid":
+            await site.shop.manager.revoke_token(token.id, ANN)
+    return (await site.shop.manager.create_token(name, Role.OPERATOR, ANN)).token
+
+
+def demiurge(site: Site) -> Any:
+    return agent(site, "demiurge.py", "--deploy", "true", "--reason", "a fix of the cart")
+
+
+def atlas(site: Site) -> Any:
+    return agent(site, "atlas.py", "--once", "--looks", "2", "--pause", "0.1")
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    with quick_folder() as folder:
+        yield folder
+
+
+@pytest.fixture
+async def site(folder: Path) -> AsyncGenerator[Site]:
+    """v1 and v2 went through prod."""
+    shop = Shop(folder / "shop")
+    await two_in_prod()(shop)
+    await shop.manager.up("shared", ANN)
+    async with served(shop) as site:
+        yield site
+
+
+async def test_demiurge_takes_a_good_change_to_users(site: Site) -> None:
+    await site.shop.deploy("v4")
+    said = await demiurge(site)
+    assert said.code == 0, said.lines
+    assert [line["outcome"] for line in said.of(step="promote")] == ["candidate_tagged", "promoted"]
+    (event, *_) = (await site.shop.manager.history("prod", event="promote")).events
+    assert (event.actor, event.reason) == ("demiurge (agent via mcp)", "a fix of the cart")
+
+
+async def test_demiurge_says_which_gate_refused_a_change(site: Site) -> None:
+    await site.shop.deploy("v4", Fault("refused"))
+    said = await demiurge(site)
+    assert said.code == 4
+    (blocked,) = said.of(step="promote", outcome="blocked")
+    assert [each["gate"] for each in blocked["to_fix"]] == ["audit"]
+    assert site.shop.record().release == site.shop.record().deployments[0].release
+
+
+async def test_demiurge_reports_what_was_taken_back_and_where_the_evidence_is(site: Site) -> None:
+    before = site.shop.record().release
+    await site.shop.deploy("v4", NEVER)
+    said = await demiurge(site)
+    assert said.code == 7
+    assert said.of(step="promote", outcome="rolled_back")
+    assert said.of(step="evidence")[0]["sections"]
+    assert site.shop.record().release == before
+
+
+async def test_demiurge_stops_where_a_person_is_asked_with_the_words_for_them(folder: Path) -> None:
+    shop = Shop(folder / "shop", config=with_approval())
+    await shop.deploy("v4")
+    async with served(shop) as site:
+        said = await demiurge(site)
+    assert said.code == 3
+    assert "ring-ctl approve plan-" in said.of(step="ask")[0]["say"]
+    assert shop.record().release is None
+
+
+async def test_atlas_leaves_what_is_well_alone(site: Site) -> None:
+    operations = len(site.shop.operations())
+    said = await atlas(site)
+    assert (said.code, {line["verdict"] for line in said.lines}) == (0, {"well"})
+    assert len(site.shop.operations()) == operations
+
+
+async def test_atlas_takes_a_young_bad_release_back_once(site: Site) -> None:
+    way_back = site.shop.record().rollback_release
+    site.shop.turn("v2", NEVER)
+    said = await atlas(site)
+    assert said.code == 0, said.lines
+    assert said.of(ring="prod", verdict="rolled_back")
+    assert site.shop.record().release == way_back
+    again = await atlas(site)
+    assert again.of(ring="prod", verdict="well")
+
+
+async def test_atlas_holds_what_no_release_is_to_blame_for(site: Site) -> None:
+    site.shop.turn("v2", NEVER)
+    site.shop.machine.clock.seconds += timedelta(hours=2).total_seconds()
+    operations = len(site.shop.operations())
+    said = await atlas(site)
+    assert said.code == 1
+    assert "has been there since" in said.of(ring="prod", verdict="alert")[0]["held"]
+    assert len(site.shop.operations()) == operations
