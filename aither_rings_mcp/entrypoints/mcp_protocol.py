@@ -17,6 +17,7 @@ from mcp_types import CallToolResult, InputRequiredResult, TextContent, ToolAnno
 from mcp_types import Tool as ListedTool
 from pydantic import ValidationError
 
+from aither_rings_mcp.domain.access import Role
 from aither_rings_mcp.domain.answers import Answer
 from aither_rings_mcp.domain.approval import person_at
 from aither_rings_mcp.domain.errors import InternalError, InvalidArguments, RingError
@@ -29,6 +30,8 @@ log = logging.getLogger(__name__)
 
 Ctx = Context[Any, Any]
 LONGEST_ACTOR = 64
+#: Over HTTP one server has clients of every role, and lists these for those who may use them.
+FOR_APPROVERS = frozenset({"ring_approve"})
 
 
 def actor_of(ctx: Ctx) -> Actor:
@@ -145,7 +148,9 @@ class RingServer(MCPServer[Any]):
 
     async def list_tools(self) -> list[ListedTool]:
         self._in_use()
-        return await super().list_tools()
+        identity, listed = IDENTITY.get(), await super().list_tools()
+        answers = identity is None or identity.role.may(Role.APPROVER)
+        return [tool for tool in listed if answers or tool.name not in FOR_APPROVERS]
 
     async def call_tool(
         self, name: str, arguments: dict[str, Any], context: Ctx | None = None

@@ -72,6 +72,17 @@ async def test_the_same_tools_answer_over_http_and_sse(site: Site, way: str) -> 
         assert result.structured_content["outcome"] == "rolled_back"  # type: ignore[union-attr]
 
 
+async def test_only_an_approver_s_client_is_offered_to_answer_plans(site: Site) -> None:
+    for role in Role:
+        headers = {"Authorization": f"Bearer {await token(site.shop, role, role.value)}"}
+        async with (
+            httpx2.AsyncClient(trust_env=False, timeout=30, headers=headers) as http,
+            Client(streamable_http_client(f"{site.url}/mcp", http_client=http), mode="auto") as client,
+        ):
+            offered = {tool.name for tool in (await client.list_tools()).tools}
+        assert ("ring_approve" in offered) == (role is Role.APPROVER)
+
+
 @pytest.mark.promise(3)
 async def test_by_way_of_the_edge_the_article_s_curl_works_with_a_token_alone(site: Site, folder: Path) -> None:
     by_edge = httpx.AsyncHTTPTransport(uds=str(folder / "run/controller.sock"))
