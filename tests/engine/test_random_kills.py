@@ -33,7 +33,7 @@ ROBIN = Actor(name="robin", kind="person", door="mcp")
 #: In which an interrupted operation is carried on to its end.
 LIMIT = 45.0
 
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(60 + 10 * KILLS)]
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(120 + 25 * KILLS)]
 
 
 @dataclass

@@ -32,7 +32,7 @@ class Running:
     def log(self) -> str:
         return self._log.read_text()
 
-    def says(self, what: str, limit: float = 20) -> None:
+    def says(self, what: str, limit: float = 60) -> None:
         wait_for(lambda: what in self.log, limit, f"the monitor says {what!r}")
 
     def kill_and_start_again(self) -> None:
