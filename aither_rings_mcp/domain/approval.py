@@ -1,20 +1,23 @@
-"""Whose yes a change needs before it happens: what rings.yaml says, for who asks."""
+"""Whose yes a change needs before it happens: what rings.yaml says, for who asks, and what they are told."""
 
 from __future__ import annotations
 
+from aither_rings_mcp.domain.answers import ApprovalView, NextAction
 from aither_rings_mcp.domain.model import Actor, Override
 from aither_rings_mcp.domain.plan import Plan
+from aither_rings_mcp.domain.policy import known_path
 from aither_rings_mcp.domain.settings import AskedOf, GateSpec, Path, Settings
 
 #: The gate whose answer is a person's.
 GATE = "manual_approval"
 
 
-def gates_due(settings: Settings, path: Path, actor: Actor, override: Override | None = None) -> Path:
+def gates_due(settings: Settings, source: str, target: str, actor: Actor, override: Override | None = None) -> Path:
     """The path with the gates that this promotion has to pass, the one that asks a person among them where it is due.
 
     A person's override goes past all of them. An agent's goes past those that measure, never past a person.
     """
+    path = known_path(settings, source, target)
     asked = _asks(path.approval, actor) or has_gate(path)
     if override:
         asked = actor.kind != "person" and (asked or _asks(settings.approvals.force, actor))
@@ -39,6 +42,19 @@ def covers(plan: Plan, override: Override | None) -> bool:
 def needed_to_go_back(settings: Settings, ring: str, actor: Actor) -> bool:
     """Whether a rollback of `ring` that `actor` asks for waits for a person; the monitor's never does."""
     return _asks(settings.rings[ring].rollback_approval, actor)
+
+
+def ways(plan_id: str, plan_hash: str | None) -> ApprovalView:
+    """What whoever waits for a person is told: which plan it is, and how one can answer it."""
+    answers = (f"ring-ctl approve {plan_id}", f"ring-ctl reject {plan_id}")
+    return ApprovalView(required=True, plan_id=plan_id, plan_hash=plan_hash, ways=answers)
+
+
+def promotion_by(plan_id: str, source: str, target: str, forced: str | None, why: str) -> NextAction:
+    """The call that applies a plan; where that goes past the gates (`forced`: its reason), the call has to say so."""
+    override = {} if forced is None else {"force": True, "reason": forced}
+    arguments = {"source": source, "target": target, "plan_id": plan_id, **override}
+    return NextAction(tool="ring_promote", arguments=arguments, why=why)
 
 
 def same_asker(asked: Actor, answers: Actor) -> bool:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from aither_rings_mcp.domain.answers import ApprovalView, NextAction, PromoteAnswer, RollbackAnswer
+from aither_rings_mcp.domain.answers import NextAction, PromoteAnswer, RollbackAnswer
+from aither_rings_mcp.domain.approval import promotion_by, ways
 from aither_rings_mcp.entrypoints import mcp_arguments as take
 from aither_rings_mcp.entrypoints.mcp_approval import Asked, Unsaid, asked_of
 
@@ -24,17 +24,18 @@ def in_rollback(answer: RollbackAnswer) -> Asked | None:
 
 def no_promotion(args: take.PromoteArguments, asked: Asked, how: Unsaid) -> PromoteAnswer:
     """`blocked` where a person said no, `declined_or_unavailable` where nobody answered: that is no no."""
-    forced = {"force": True, "reason": args.reason} if args.force else {}
-    again = {"source": args.source, "target": args.target, "plan_id": asked.plan_id, **forced}
+    forced = args.reason if args.force else None
     return PromoteAnswer(
         ok=False,
         summary=_summary(asked, how, args.target),
-        next_actions=_once_approved("ring_promote", again, asked, how),
+        next_actions=()
+        if how == "rejected"
+        else (promotion_by(asked.plan_id, args.source, args.target, forced, _once_approved(asked)),),
         as_of=datetime.now(UTC),
         outcome="blocked" if how == "rejected" else "declined_or_unavailable",
         operation_id=asked.operation_id,
         release=asked.release,
-        approval=_ways(asked, how),
+        approval=None if how == "rejected" else ways(asked.plan_id, asked.plan_hash),
     )
 
 
@@ -43,12 +44,20 @@ def no_rollback(args: take.RollbackArguments, asked: Asked, how: Unsaid) -> Roll
     return RollbackAnswer(
         ok=False,
         summary=_summary(asked, how, args.ring),
-        next_actions=_once_approved("ring_rollback", {"ring": args.ring, "release": asked.release}, asked, how),
+        next_actions=()
+        if how == "rejected"
+        else (
+            NextAction(
+                tool="ring_rollback",
+                arguments={"ring": args.ring, "release": asked.release},
+                why=_once_approved(asked),
+            ),
+        ),
         as_of=datetime.now(UTC),
         outcome="refused",
         release=asked.release,
         to=asked.release,
-        approval=_ways(asked, how),
+        approval=None if how == "rejected" else ways(asked.plan_id, asked.plan_hash),
     )
 
 
@@ -59,14 +68,5 @@ def _summary(asked: Asked, how: Unsaid, ring: str) -> str:
     return f"The question about plan {asked.plan_id} {what}; {ring} was not changed. A person can still approve it."
 
 
-def _once_approved(tool: str, arguments: Mapping[str, object], asked: Asked, how: Unsaid) -> tuple[NextAction, ...]:
-    if how == "rejected":
-        return ()
-    return (NextAction(tool=tool, arguments=dict(arguments), why=f"go on once a person has approved {asked.plan_id}"),)
-
-
-def _ways(asked: Asked, how: Unsaid) -> ApprovalView | None:
-    if how == "rejected":
-        return None
-    ways = (f"ring-ctl approve {asked.plan_id}", f"ring-ctl reject {asked.plan_id}")
-    return ApprovalView(required=True, plan_id=asked.plan_id, plan_hash=asked.plan_hash, ways=ways)
+def _once_approved(asked: Asked) -> str:
+    return f"go on once a person has approved {asked.plan_id}"

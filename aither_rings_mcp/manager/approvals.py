@@ -6,15 +6,13 @@ import re
 from datetime import timedelta
 
 from aither_rings_mcp.domain import approval, policy
-from aither_rings_mcp.domain.answers import ApprovalAnswer, BlastRadius, NextAction, PlanAnswer, RollbackAnswer
-from aither_rings_mcp.domain.composition import host_ports
+from aither_rings_mcp.domain.answers import ApprovalAnswer, NextAction, PlanAnswer, RollbackAnswer
 from aither_rings_mcp.domain.errors import Forbidden, InvalidArguments, PlanStale, RingError
 from aither_rings_mcp.domain.model import Actor, Deployment, Event, RingRecord
 from aither_rings_mcp.domain.plan import Plan, changes, plan_hash
 from aither_rings_mcp.domain.rollout import Operation
 from aither_rings_mcp.domain.verdict import GateResult
-from aither_rings_mcp.manager import outcomes
-from aither_rings_mcp.manager.plan_book import DOWNTIME, PlanBook, new_plan_id
+from aither_rings_mcp.manager.plan_book import PlanBook, blast_radius, new_plan_id
 from aither_rings_mcp.manager.planning import check_fits, draft_promotion
 from aither_rings_mcp.manager.strategies import choose
 from aither_rings_mcp.manager.world import World
@@ -68,13 +66,8 @@ class Approvals:
             changes=rows,
             gates=(),
             strategy=choice.strategy,
-            blast_radius=BlastRadius(
-                services=len(rows),
-                critical=tuple(row.service for row in rows if row.service in world.settings.critical),
-                ports=host_ports(config),
-                downtime=DOWNTIME[choice.strategy],
-            ),
-            approval=outcomes.asked_of_a_person(plan.id, plan.hash),
+            blast_radius=blast_radius(world, rows, config, choice.strategy),
+            approval=approval.ways(plan.id, plan.hash),
             warnings=choice.warnings,
         )
 
@@ -187,7 +180,7 @@ class Approvals:
             release=plan.release,
             from_=plan.replaces,
             to=plan.release,
-            approval=None if said else outcomes.asked_of_a_person(plan.id, plan.hash),
+            approval=None if said else approval.ways(plan.id, plan.hash),
         )
 
 
@@ -230,12 +223,7 @@ def _again(plan: Plan) -> NextAction:
             arguments={"ring": plan.target, "release": plan.release},
             why=f"go back, once a person has approved plan {plan.id}",
         )
-    forced = {"force": True, "reason": plan.forced} if plan.forced else {}
-    return NextAction(
-        tool="ring_promote",
-        arguments={"source": plan.source, "target": plan.target, "plan_id": plan.id, **forced},
-        why="apply the approved plan",
-    )
+    return approval.promotion_by(plan.id, plan.source, plan.target, plan.forced, "apply the approved plan")
 
 
 def _in_short(plan: Plan) -> str:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+from aither_rings_mcp.domain import approval
 from aither_rings_mcp.domain.answers import (
-    ApprovalView,
     DeployAnswer,
     LifecycleAnswer,
     NextAction,
@@ -100,7 +100,7 @@ def answer(
                 gates=op.gates,
                 settling_until=op.settling_until,
                 rolled_back_to=back_to,
-                approval=_approval(op) if op.approval_plan else None,
+                approval=approval.ways(op.approval_plan, op.approval_hash) if op.approval_plan else None,
             )
         case Kind.ROLLBACK:
             return RollbackAnswer(
@@ -128,18 +128,6 @@ def _verification(op: Operation) -> Verification | None:
         why = str(op.failure.record.get("message"))
         return Verification(images_match=False, healthy=0, total=len(op.release.images), reason=why)
     return None
-
-
-def _approval(op: Operation) -> ApprovalView:
-    return asked_of_a_person(str(op.approval_plan), op.approval_hash)
-
-
-def asked_of_a_person(plan_id: str, plan_hash: str | None) -> ApprovalView:
-    return ApprovalView(required=True, plan_id=plan_id, plan_hash=plan_hash, ways=approval_ways(plan_id))
-
-
-def approval_ways(plan_id: str) -> tuple[str, ...]:
-    return (f"ring-ctl approve {plan_id}", f"ring-ctl reject {plan_id}")
 
 
 def summary(op: Operation, outcome: str, interrupted: bool = False) -> str:
@@ -227,14 +215,9 @@ def next_actions(op: Operation, outcome: str, onward: Sequence[str] = ()) -> tup
             )
         case "approval_required":
             plan, override = str(op.approval_plan), op.request.override
-            forced = {"force": True, "reason": override.reason} if override else {}
-            return (
-                NextAction(
-                    tool="ring_promote",
-                    arguments={"source": str(op.request.source), "target": ring, "plan_id": plan, **forced},
-                    why=f"apply plan {plan}, once a person has approved it",
-                ),
-            )
+            forced = override.reason if override else None
+            why = f"apply plan {plan}, once a person has approved it"
+            return (approval.promotion_by(plan, str(op.request.source), ring, forced, why),)
         case "blocked":
             return (
                 NextAction(

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from datetime import timedelta
 
-from aither_rings_mcp.domain import approval, policy
-from aither_rings_mcp.domain.answers import ApprovalView, BlastRadius, NextAction, PlanAnswer
+from aither_rings_mcp.domain import approval
+from aither_rings_mcp.domain.answers import ApprovalView, BlastRadius, PlanAnswer
+from aither_rings_mcp.domain.composition import host_ports
 from aither_rings_mcp.domain.errors import InvalidArguments, PlanExpired
 from aither_rings_mcp.domain.freeze import freeze_of
 from aither_rings_mcp.domain.freeze import warning as freeze_warning
 from aither_rings_mcp.domain.model import Actor, Override
-from aither_rings_mcp.domain.plan import Plan, changes, plan_hash
+from aither_rings_mcp.domain.plan import Change, Plan, changes, plan_hash
 from aither_rings_mcp.domain.settings import Strategy
-from aither_rings_mcp.manager import outcomes
-from aither_rings_mcp.manager.planning import Draft, check_fits, ports_of
+from aither_rings_mcp.manager.planning import Draft, check_fits
 from aither_rings_mcp.manager.strategies import choose, foreign
 from aither_rings_mcp.manager.world import World
+from aither_rings_mcp.ports import ComposeConfig
 
-DOWNTIME = {
+_DOWNTIME = {
     Strategy.BLUE_GREEN: "none: users go over in one step, once it has proved itself",
     Strategy.ROLLING: "none: users go over service by service",
     Strategy.RECREATE: "each service restarts once; seconds without an answer",
@@ -54,9 +56,7 @@ class PlanBook:
     def _life(self, source: str, target: str, actor: Actor, override: Override | None) -> float:
         """A plan that waits for a person has to live as long as the answer may take."""
         settings = self._world.settings
-        waits = approval.has_gate(
-            approval.gates_due(settings, policy.known_path(settings, source, target), actor, override)
-        )
+        waits = approval.has_gate(approval.gates_due(settings, source, target, actor, override))
         return max(settings.limits.plan, settings.limits.approval) if waits else settings.limits.plan
 
     def fitting(
@@ -74,9 +74,7 @@ class PlanBook:
                 f"Make a new one: `ring-ctl plan {source} {target}`.",
             )
         check_fits(plan, draft)
-        due = approval.gates_due(
-            self._world.settings, policy.known_path(self._world.settings, source, target), actor, override
-        )
+        due = approval.gates_due(self._world.settings, source, target, actor, override)
         if approval.has_gate(due) and not approval.covers(plan, override):
             raise InvalidArguments(
                 f"plan {plan.id} is for a promotion through its gates, not for this way past them",
@@ -88,9 +86,7 @@ class PlanBook:
         """The plan as every door shows it."""
         world, target = self._world, plan.target
         override = Override(by=str(plan.by), reason=plan.forced) if plan.forced else None
-        path = approval.gates_due(
-            world.settings, policy.known_path(world.settings, plan.source, target), plan.by, override
-        )
+        path = approval.gates_due(world.settings, plan.source, target, plan.by, override)
         gate = world.is_gate(target)
         now_running = draft.replaces.release
         before = world.releases.load(now_running).images if now_running else dict[str, str]()
@@ -105,8 +101,7 @@ class PlanBook:
         freeze = freeze_of(draft.replaces, world.settings.rings[target].freeze, world.clock.now())
         if freeze:
             warnings.append(freeze_warning(freeze, target))
-        asks, critical = approval.has_gate(path), world.settings.critical
-        forced = {"force": True, "reason": plan.forced} if plan.forced else {}
+        asks = approval.has_gate(path)
         return PlanAnswer(
             ok=True,
             summary=f"{plan.source} -> {target}: {len(rows)} services "
@@ -114,13 +109,7 @@ class PlanBook:
             # what would only be refused makes no sense now
             next_actions=()
             if freeze
-            else (
-                NextAction(
-                    tool="ring_promote",
-                    arguments={"source": plan.source, "target": target, "plan_id": plan.id, **forced},
-                    why="apply exactly this plan",
-                ),
-            ),
+            else (approval.promotion_by(plan.id, plan.source, target, plan.forced, "apply exactly this plan"),),
             as_of=world.clock.now(),
             plan_id=plan.id,
             plan_hash=plan.hash,
@@ -131,16 +120,23 @@ class PlanBook:
             changes=rows,
             gates=tuple(spec.label + ("" if spec.blocking else " (optional)") for spec in path.gates),
             strategy=choice.strategy if choice else "tag",
-            blast_radius=BlastRadius(
-                services=0 if gate else len(rows),
-                critical=() if gate else tuple(row.service for row in rows if row.service in critical),
-                ports=() if gate else ports_of(draft),
-                downtime=DOWNTIME[choice.strategy] if choice else "none: nothing restarts",
-            ),
-            approval=outcomes.asked_of_a_person(plan.id, plan.hash) if asks else ApprovalView(required=False),
+            blast_radius=blast_radius(world, rows, draft.config, choice.strategy)
+            if choice
+            else BlastRadius(services=0, downtime="none: nothing restarts"),
+            approval=approval.ways(plan.id, plan.hash) if asks else ApprovalView(required=False),
             rollback_to=None if gate else now_running,
             warnings=tuple(warnings),
         )
+
+
+def blast_radius(world: World, rows: Sequence[Change], config: ComposeConfig, strategy: Strategy) -> BlastRadius:
+    """Who feels it when these services come to run as `config` says."""
+    return BlastRadius(
+        services=len(rows),
+        critical=tuple(row.service for row in rows if row.service in world.settings.critical),
+        ports=host_ports(config),
+        downtime=_DOWNTIME[strategy],
+    )
 
 
 def new_plan_id() -> str:

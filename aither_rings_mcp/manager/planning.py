@@ -9,7 +9,6 @@ from aither_rings_mcp.domain.composition import (
     declared_schema,
     essence,
     fingerprint,
-    host_ports,
     image_references,
     in_slot,
     runnable,
@@ -136,10 +135,6 @@ def check_fits(plan: Plan, draft: Draft) -> None:
             f"Make a new one: `ring-ctl plan {plan.source} {plan.target}`.",
             changed=list(reasons),
         )
-
-
-def ports_of(draft: Draft) -> tuple[str, ...]:
-    return host_ports(draft.config)
 
 
 def running_config(world: World, release: Release, config: ComposeConfig, slot: str) -> ComposeConfig:

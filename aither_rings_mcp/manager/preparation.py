@@ -120,8 +120,7 @@ class Preparation:
     def _spend_approval(self, op: Operation) -> None:
         """An answer lets one promotion through."""
         world, request = self._world, op.request
-        path = policy.known_path(world.settings, str(request.source), request.ring)
-        due = approval.gates_due(world.settings, path, op.actor, request.override)
+        due = approval.gates_due(world.settings, str(request.source), request.ring, op.actor, request.override)
         if request.plan_id and approval.has_gate(due):
             world.plans.use(world.plans.load(request.plan_id), op.id)
 

@@ -168,7 +168,7 @@ class RingManager:
 
     async def gates(self, source: str, target: str, actor: Actor, watch: Watch | None = None) -> GatesAnswer:
         """Only the gates of a path, against what would be promoted now. Changes nothing."""
-        path = approval.gates_due(self.settings, policy.known_path(self.settings, source, target), actor)
+        path = approval.gates_due(self.settings, source, target, actor)
         # A promotion's gates may be using the preview right now.
         await self._operations.free(target)
         draft = await draft_promotion(self._world, source, target)

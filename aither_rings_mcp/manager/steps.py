@@ -126,8 +126,7 @@ class Steps:
         if draft.replaces.stuck:
             raise stuck_error(request.ring, draft.replaces.stuck)
         policy.check_not_quarantined(draft.replaces, request.ring, draft.release.id, request.override)
-        path = policy.known_path(world.settings, source, request.ring)
-        path = approval.gates_due(world.settings, path, op.actor, request.override)
+        path = approval.gates_due(world.settings, source, request.ring, op.actor, request.override)
         if request.override:
             self._say(f"gates bypassed by {request.override.by}: {request.override.reason}")
             if not path.gates:

@@ -15,11 +15,15 @@ TESTS, HUMAN = GateSpec(gate="tests_pass"), GateSpec(gate="manual_approval", nam
 NOBODY, AGENTS, EVERYONE = AskedOf.NOBODY, AskedOf.AGENTS, AskedOf.EVERYONE
 
 
-def settings(force: AskedOf = AGENTS, back: AskedOf = NOBODY) -> Settings:
+def settings(force: AskedOf = AGENTS, back: AskedOf = NOBODY, path: Path | None = None) -> Settings:
     return Settings(
         app="shop",
         services={"api": Service()},
-        rings={"prod": Ring(kind=RingKind.RUNTIME, project="prod", compose=("c.yml",), rollback_approval=back)},
+        rings={
+            "staging": Ring(kind=RingKind.GATE),
+            "prod": Ring(kind=RingKind.RUNTIME, project="prod", compose=("c.yml",), rollback_approval=back),
+        },
+        paths=(path,) if path else (),
         approvals=Approvals(force=force),
     )
 
@@ -27,7 +31,9 @@ def settings(force: AskedOf = AGENTS, back: AskedOf = NOBODY) -> Settings:
 def gates(of: AskedOf, actor: Actor, *on_path: GateSpec, force: AskedOf = AGENTS, override: bool = False) -> list[str]:
     path = Path(source="staging", target="prod", gates=on_path, approval=of)
     by_force = Override(by=str(actor), reason="it burns") if override else None
-    return [spec.gate for spec in approval.gates_due(settings(force), path, actor, by_force).gates]
+    return [
+        spec.gate for spec in approval.gates_due(settings(force, path=path), "staging", "prod", actor, by_force).gates
+    ]
 
 
 @pytest.mark.parametrize(
@@ -51,7 +57,7 @@ def test_a_path_with_the_gate_asks_once_whoever_asks(of: AskedOf, actor: Actor) 
 def test_a_gate_that_stops_nobody_does_not_stand_in_for_the_policy() -> None:
     optional = GateSpec(gate="manual_approval", blocking=False)
     path = Path(source="staging", target="prod", gates=(optional,), approval=AGENTS)
-    due = approval.gates_due(settings(), path, AGENT).gates
+    due = approval.gates_due(settings(path=path), "staging", "prod", AGENT).gates
     assert [(spec.gate, spec.label) for spec in due] == [
         ("manual_approval", "manual_approval"),
         ("manual_approval", "approval_by_policy"),
