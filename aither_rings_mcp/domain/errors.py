@@ -125,6 +125,12 @@ _EVERY = (
 _BY_NAME = {kind.__name__: kind for kind in _EVERY}
 
 
+def in_one_line(error: Mapping[str, object]) -> str:
+    """What `as_dict` of an error says to who reads no JSON: what is wrong, and what to do next."""
+    what, then = (" ".join(str(error[name]).split()).rstrip(".") for name in ("message", "next"))
+    return f"{what}. Next: {then}."
+
+
 def to_record(error: RingError) -> dict[str, object]:
     """The error as JSON values, so that another process can raise the same one."""
     return {"type": type(error).__name__, **error.as_dict()}

@@ -188,6 +188,10 @@ class State(Value):
         return self.model_copy(update={"rings": {**self.rings, name: record}})
 
 
+#: What stands for a ring in an event that belongs to none; no ring can have this name.
+NO_RING = "-"
+
+
 class Event(Value):
     """One line of the history, without the chain fields that the history file adds."""
 

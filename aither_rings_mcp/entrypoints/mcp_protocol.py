@@ -20,7 +20,7 @@ from pydantic import ValidationError
 from aither_rings_mcp.domain.access import Role
 from aither_rings_mcp.domain.answers import Answer
 from aither_rings_mcp.domain.approval import person_at
-from aither_rings_mcp.domain.errors import InternalError, InvalidArguments, RingError
+from aither_rings_mcp.domain.errors import InternalError, InvalidArguments, RingError, in_one_line
 from aither_rings_mcp.domain.model import Actor
 from aither_rings_mcp.entrypoints import arguments as said
 from aither_rings_mcp.entrypoints import mcp_arguments as take
@@ -129,9 +129,8 @@ def refused(error: RingError) -> CallToolResult:
 
 def refused_as(error: Mapping[str, object]) -> CallToolResult:
     """An error that is JSON already, as `RingError.as_dict` gives it."""
-    what, then = (" ".join(str(error[name]).split()).rstrip(".") for name in ("message", "next"))
     facts = json.dumps(error, ensure_ascii=False, separators=(",", ":"), default=str)
-    text = f"ERROR {error['code']}: {what}. Next: {then}.\n{facts}"
+    text = f"ERROR {error['code']}: {in_one_line(error)}\n{facts}"
     return CallToolResult(content=[TextContent(type="text", text=text)], is_error=True)
 
 

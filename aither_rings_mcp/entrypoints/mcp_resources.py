@@ -11,7 +11,7 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import INTERNAL_ERROR, INVALID_PARAMS, Annotations, Resource, ResourceTemplate
 
 from aither_rings_mcp.domain.answers import Answer
-from aither_rings_mcp.domain.errors import OperationNotFound, RingError, UnknownRing
+from aither_rings_mcp.domain.errors import OperationNotFound, RingError, UnknownRing, in_one_line
 from aither_rings_mcp.domain.redact import redact
 from aither_rings_mcp.domain.shown_settings import shown_settings
 from aither_rings_mcp.entrypoints.mcp_tools import Rings
@@ -119,8 +119,8 @@ def _json(content: dict[str, Any], meta: dict[str, Any] | None = None) -> ReadRe
 
 
 def _failed(uri: str, error: RingError, code: int) -> MCPError:
-    what, then = (" ".join(text.split()).rstrip(".") for text in (error.message, error.next_step))
-    return MCPError(code, f"{what}. Next: {then}.", {"uri": redact(uri), **error.as_dict()})
+    said = error.as_dict()
+    return MCPError(code, in_one_line(said), {"uri": redact(uri), **said})
 
 
 def _resource(uri: str, name: str, title: str, description: str, priority: float) -> Resource:

@@ -165,7 +165,7 @@ def _parser() -> argparse.ArgumentParser:
 def _serve(options: argparse.Namespace, build: Build) -> int:
     # What is imported stays: looking through it for garbage, now or later, is time for nothing.
     gc.disable()
-    from aither_rings_mcp.domain.errors import RingError
+    from aither_rings_mcp.domain.errors import RingError, in_one_line
 
     _log_to_stderr()
     try:
@@ -179,8 +179,7 @@ def _serve(options: argparse.Namespace, build: Build) -> int:
                 role=options.role,
             )
     except RingError as error:
-        what, then = (" ".join(text.split()).rstrip(".") for text in (error.message, error.next_step))
-        print(f"aither-rings-mcp: {error.code}: {what}. Next: {then}.", file=sys.stderr)
+        print(f"aither-rings-mcp: {error.code}: {in_one_line(error.as_dict())}", file=sys.stderr)
         return error.exit_code
     gc.freeze()
     gc.enable()

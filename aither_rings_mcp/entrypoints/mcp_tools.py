@@ -121,13 +121,11 @@ class Rings(Protocol):
 class Tools:
     """The tools of one server."""
 
-    def __init__(
-        self, manager: Rings, grant: Grant, heartbeat_s: float, cancellations: Cancellations | None = None
-    ) -> None:
+    def __init__(self, manager: Rings, grant: Grant, heartbeat_s: float, cancellations: Cancellations) -> None:
         self._manager = manager
         self._grant = grant
         self._heartbeat_s = heartbeat_s
-        self._cancellations = cancellations or Cancellations()
+        self._cancellations = cancellations
 
     @property
     def role(self) -> Role:

@@ -8,7 +8,7 @@ from datetime import timedelta
 from aither_rings_mcp.domain import approval, policy
 from aither_rings_mcp.domain.answers import ApprovalAnswer, NextAction, PlanAnswer, RollbackAnswer
 from aither_rings_mcp.domain.errors import Forbidden, InvalidArguments, PlanStale, RingError
-from aither_rings_mcp.domain.model import Actor, Deployment, Event, RingRecord
+from aither_rings_mcp.domain.model import NO_RING, Actor, Deployment, Event, RingRecord
 from aither_rings_mcp.domain.plan import Plan, changes, plan_hash
 from aither_rings_mcp.domain.rollout import Operation
 from aither_rings_mcp.domain.verdict import GateResult
@@ -109,7 +109,7 @@ class Approvals:
         code = str(error.details.get("refused", error.code))
         # What is not known has no ring; what does not look like an id of ours is not repeated.
         named = plan_id if plan or _PLAN_ID.match(plan_id) else None
-        self._append("-" if plan is None else plan.target, "refused", actor, code, plan, detail=named)
+        self._append(NO_RING if plan is None else plan.target, "refused", actor, code, plan, detail=named)
 
     def _tell(self, plan: Plan, outcome: str, actor: Actor, reason: str | None) -> None:
         """An answer, which there is once for each plan."""

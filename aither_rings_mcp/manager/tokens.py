@@ -10,13 +10,11 @@ from aither_rings_mcp.domain import tokens
 from aither_rings_mcp.domain.access import Role
 from aither_rings_mcp.domain.answers import TokenCreatedAnswer, TokenRevokedAnswer, TokensAnswer, TokenView
 from aither_rings_mcp.domain.errors import Forbidden, InvalidArguments, RingError
-from aither_rings_mcp.domain.model import Actor, Event
+from aither_rings_mcp.domain.model import NO_RING, Actor, Event
 from aither_rings_mcp.domain.tokens import Token
 from aither_rings_mcp.manager.world import World
 
 _LONGEST_NAME = 64
-#: What stands for a ring in an event that belongs to none; no ring can have this name.
-_NO_RING = "-"
 
 
 def create(
@@ -94,7 +92,7 @@ def _tell(world: World, token: Token, outcome: Literal["created", "revoked"], ac
     world.history.append(
         Event(
             at=world.clock.now(),
-            ring=_NO_RING,
+            ring=NO_RING,
             event="token",
             outcome=outcome,
             operation="",

@@ -23,16 +23,6 @@ from aither_rings_mcp.entrypoints.mcp_server import build_server
 WAY = {"source": "dev", "target": "staging"}
 
 
-@pytest.fixture(params=["auto", "legacy"])
-def era(request: pytest.FixtureRequest) -> str:
-    return request.param
-
-
-@pytest.fixture
-def rings() -> FakeRings:
-    return FakeRings()
-
-
 @pytest.fixture
 async def site(tmp_path: Path, rings: FakeRings) -> AsyncGenerator[Site]:
     async with served(tmp_path, app=build_server(rings, role="operator").streamable_http_app()) as made:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import getpass
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
 from fakes.machine import Fault
-from fakes.memory import quick_folder
 from fakes.shop import EVE, Shop, settings
 from fakes.stories import candidate
 from mcp.client import Client
@@ -22,17 +20,6 @@ from aither_rings_mcp.entrypoints.mcp_server import build_server
 pytestmark = pytest.mark.promise(13)
 WHO = Implementation(name="claude-code", version="2.1")
 TO_PROD = {"source": "staging", "target": "prod"}
-
-
-@pytest.fixture(params=["auto", "legacy"])
-def era(request: pytest.FixtureRequest) -> str:
-    return request.param
-
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    with quick_folder() as folder:
-        yield folder
 
 
 @pytest.fixture

@@ -20,16 +20,6 @@ Call = Callable[..., Awaitable[dict[str, Any]]]
 PER_TOKEN = 3
 
 
-@pytest.fixture(params=["auto", "legacy"])
-def era(request: pytest.FixtureRequest) -> str:
-    return request.param
-
-
-@pytest.fixture
-def rings() -> FakeRings:
-    return FakeRings()
-
-
 @pytest.fixture
 def call(rings: FakeRings, era: str) -> Call:
     server = build_server(rings)

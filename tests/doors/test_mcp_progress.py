@@ -17,11 +17,6 @@ from aither_rings_mcp.entrypoints.mcp_server import HEARTBEAT_S, build_server
 LIMIT_S = 10
 
 
-@pytest.fixture(params=["auto", "legacy"])
-def era(request: pytest.FixtureRequest) -> str:
-    return request.param
-
-
 class Heard:
     """A client's progress callback that remembers, and can be waited for."""
 

@@ -34,11 +34,6 @@ CODES = {
 }  # fmt: skip
 
 
-@pytest.fixture(params=["auto", "legacy"])
-def era(request: pytest.FixtureRequest) -> str:
-    return request.param
-
-
 def read(result: CallToolResult) -> tuple[str, dict[str, Any]]:
     """The first line and the facts of an error result."""
     assert result.is_error

@@ -26,16 +26,6 @@ pytestmark = pytest.mark.filterwarnings("ignore:resources/(un)?subscribe is remo
 LISTED = ("ring://status", "ring://dev/state", "ring://staging/state", "ring://prod/state", "ring://config")
 
 
-@pytest.fixture(params=["auto", "legacy"])
-def era(request: pytest.FixtureRequest) -> str:
-    return request.param
-
-
-@pytest.fixture
-def rings() -> FakeRings:
-    return FakeRings()
-
-
 @pytest.fixture
 def client(rings: FakeRings, era: str) -> Asked:
     return Asked(build_server(rings), era)

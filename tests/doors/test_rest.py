@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import pytest
-from fakes.memory import quick_folder
 from fakes.shop import BOT, Shop
 from fakes.stories import candidate
 from rest_site import Site, served
-
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    with quick_folder() as folder:
-        yield folder
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncGenerator, Generator, Iterator
+from collections.abc import AsyncGenerator, Generator
 from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,6 @@ from typing import Any
 import httpx
 import httpx2
 import pytest
-from fakes.memory import quick_folder
 from fakes.shop import ANN, Shop
 from fakes.stories import candidate
 from mcp.client import Client
@@ -33,12 +32,6 @@ app: shop
 services: {web: {critical: true}}
 rings: {prod: {kind: runtime, project: shop-prod, compose: [c.yml]}}
 """
-
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    with quick_folder() as folder:
-        yield folder
 
 
 @pytest.fixture
