@@ -14,7 +14,7 @@ from aither_rings_mcp.domain.answers import Answer
 from aither_rings_mcp.domain.errors import OperationNotFound, RingError, UnknownRing, in_one_line
 from aither_rings_mcp.domain.redact import redact
 from aither_rings_mcp.domain.shown_settings import shown_settings
-from aither_rings_mcp.entrypoints.mcp_tools import Rings
+from aither_rings_mcp.entrypoints.mcp_rings import Rings
 
 JSON = "application/json"
 STATUS, CONFIG = "ring://status", "ring://config"

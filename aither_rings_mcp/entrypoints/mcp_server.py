@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from mcp.server.mcpserver import MCPServer
     from mcp.server.request_state import RequestStateSecurity
 
-    from aither_rings_mcp.entrypoints.mcp_tools import Rings
+    from aither_rings_mcp.entrypoints.mcp_rings import Rings
 
     Build = Callable[[Path | None], Rings]
 

@@ -31,7 +31,7 @@ from pydantic import AnyUrl
 from aither_rings_mcp.entrypoints.mcp_prompts import Prompts
 from aither_rings_mcp.entrypoints.mcp_protocol import Ctx, RingServer
 from aither_rings_mcp.entrypoints.mcp_resources import LOG, OPERATION, STATE, Resources
-from aither_rings_mcp.entrypoints.mcp_tools import Rings
+from aither_rings_mcp.entrypoints.mcp_rings import Rings
 from aither_rings_mcp.entrypoints.mcp_updates import Updates
 
 log = logging.getLogger(__name__)

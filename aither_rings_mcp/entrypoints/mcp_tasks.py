@@ -25,12 +25,13 @@ from mcp_types import (
 )
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
+from aither_rings_mcp.domain.access import Grant
 from aither_rings_mcp.domain.answers import OperationAnswer
 from aither_rings_mcp.domain.errors import Forbidden, InvalidTransition, OperationNotFound, ReadOnly, RingError
 from aither_rings_mcp.domain.rollout import Kind, Phase
 from aither_rings_mcp.entrypoints.asking import IDENTITY
 from aither_rings_mcp.entrypoints.mcp_protocol import Ctx, actor_of, refused_as, rendered_as
-from aither_rings_mcp.entrypoints.mcp_tools import Grant, Rings
+from aither_rings_mcp.entrypoints.mcp_rings import Rings
 
 IDENTIFIER = "io.modelcontextprotocol/tasks"
 #: How often a client should ask.

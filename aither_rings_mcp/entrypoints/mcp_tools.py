@@ -5,11 +5,10 @@ The docstring of a tool is what models read of it.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from datetime import datetime
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 from mcp.server.mcpserver.tools import Tool
 from mcp_types import InputRequiredResult
@@ -22,17 +21,14 @@ from aither_rings_mcp.domain.answers import (
     EvidenceAnswer,
     HealthAnswer,
     HistoryAnswer,
-    LogSlice,
     OperationAnswer,
     PlanAnswer,
-    Progress,
     PromoteAnswer,
     RollbackAnswer,
     StatusAnswer,
 )
-from aither_rings_mcp.domain.model import Actor, Override
+from aither_rings_mcp.domain.model import Actor
 from aither_rings_mcp.domain.settings import Settings
-from aither_rings_mcp.domain.standing import Standing
 from aither_rings_mcp.entrypoints import mcp_arguments as take
 from aither_rings_mcp.entrypoints import mcp_consent as consent
 from aither_rings_mcp.entrypoints.arguments import names_of
@@ -40,82 +36,10 @@ from aither_rings_mcp.entrypoints.asking import IDENTITY
 from aither_rings_mcp.entrypoints.mcp_approval import Asked, Asking, Change
 from aither_rings_mcp.entrypoints.mcp_following import Cancellations, Reporter, following
 from aither_rings_mcp.entrypoints.mcp_protocol import Ctx, actor_of, as_tool, hints, person_of
+from aither_rings_mcp.entrypoints.mcp_rings import Rings
 
-Watch = Callable[[Progress], Awaitable[None]]
-Started = Callable[[str], None]
 #: So many services fit a usual answer of 1,500 tokens, each with all it has.
 _FEW_SERVICES = 20
-
-
-class Rings(Protocol):
-    """What the tools need of the manager."""
-
-    @property
-    def settings(self) -> Settings: ...
-
-    def expect_work(self) -> None: ...
-    async def status(self, ring: str | None = None, detailed: bool = False) -> StatusAnswer: ...
-    async def health(self, ring: str, services: Sequence[str] | None = None) -> HealthAnswer: ...
-    async def plan(self, source: str, target: str, actor: Actor) -> PlanAnswer: ...
-    async def history(
-        self,
-        ring: str | None = None,
-        *,
-        limit: int = 10,
-        cursor: str | None = None,
-        since: datetime | None = None,
-        event: str | None = None,
-    ) -> HistoryAnswer: ...
-    async def promote(
-        self,
-        source: str,
-        target: str,
-        actor: Actor,
-        *,
-        plan_id: str | None = None,
-        dry_run: bool = False,
-        override: Override | None = None,
-        reason: str | None = None,
-        wait_s: float | None = None,
-        idempotency_key: str | None = None,
-        watch: Watch | None = None,
-        started: Started | None = None,
-    ) -> PromoteAnswer: ...
-    async def rollback(
-        self,
-        ring: str,
-        actor: Actor,
-        *,
-        tag: str | None = None,
-        release: str | None = None,
-        reason: str | None = None,
-        dry_run: bool = False,
-        wait_s: float | None = None,
-        idempotency_key: str | None = None,
-        watch: Watch | None = None,
-        started: Started | None = None,
-    ) -> RollbackAnswer: ...
-    async def operation(
-        self,
-        operation_id: str,
-        *,
-        wait_s: float = 0.0,
-        include_log: bool = False,
-        log_cursor: int | None = None,
-        watch: Watch | None = None,
-    ) -> OperationAnswer: ...
-    async def evidence(
-        self, operation_id: str, section: str | None = None, cursor: int | None = None
-    ) -> EvidenceAnswer: ...
-    async def cancel(self, operation_id: str, actor: Actor, reason: str) -> CancelAnswer: ...
-    def recent_operations(self) -> tuple[str, ...]: ...
-    def standing(self, before: Standing | None = None) -> Standing: ...
-    async def log_tail(self, operation_id: str, lines: int) -> LogSlice: ...
-    async def proposal(self, plan_id: str) -> PlanAnswer: ...
-    async def answer_plan(
-        self, plan_id: str, approved: bool, actor: Actor, note: str | None = None, plan_hash: str | None = None
-    ) -> ApprovalAnswer: ...
-    def seal_key(self) -> bytes: ...
 
 
 class Tools:

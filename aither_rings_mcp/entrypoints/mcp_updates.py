@@ -18,7 +18,7 @@ from mcp_types import EmptyResult, SubscribeRequestParams, UnsubscribeRequestPar
 from aither_rings_mcp.domain.errors import RingError
 from aither_rings_mcp.domain.standing import Standing
 from aither_rings_mcp.entrypoints.mcp_resources import LOG, OPERATION, STATE, STATUS, Resources
-from aither_rings_mcp.entrypoints.mcp_tools import Rings
+from aither_rings_mcp.entrypoints.mcp_rings import Rings
 
 log = logging.getLogger(__name__)
 

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import anyio
+
+from aither_rings_mcp.domain.answers import Progress
 from aither_rings_mcp.domain.model import Release
 from aither_rings_mcp.domain.plan import Plan
+from aither_rings_mcp.domain.rollout import Phase
 from aither_rings_mcp.domain.settings import GateSpec
 from aither_rings_mcp.domain.settings import Path as RingPath
 from aither_rings_mcp.domain.verdict import GateResult
+from aither_rings_mcp.manager.operations import Watch
 from aither_rings_mcp.manager.stage import Stage
 from aither_rings_mcp.manager.world import World
 from aither_rings_mcp.ports import GateContext, OnLine
@@ -49,6 +55,33 @@ async def examine(
     preview = world.settings.rings[path.source].preview
     async with Stage(world, tested, preview, on_line) as stage:
         return await _asked(world, path, tested, stage, PlanDesk(world, plan), logs, on_result)
+
+
+async def watched(
+    world: World, path: RingPath, tested: Release, plan: Plan, watch: Watch | None
+) -> tuple[GateResult, ...]:
+    """The same outside of any operation, each line told to whoever watches as it comes."""
+    said, heard = anyio.create_memory_object_stream[str](math.inf)
+    results: tuple[GateResult, ...] = ()
+    began = world.clock.monotonic()
+
+    async def tell() -> None:
+        async for line in heard:
+            if watch:
+                elapsed = world.clock.monotonic() - began
+                await watch(
+                    Progress(operation_id=plan.id, phase=Phase.GATING, percent=50, message=line, elapsed_s=elapsed)
+                )
+
+    def told(result: GateResult) -> None:
+        said.send_nowait(f"gate {result.name}: {result.status} - {result.summary}")
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(tell)
+        with said:
+            logs = world.journals.folder(f"op-{plan.id}") / "gates"
+            results = await examine(world, path, tested, plan, logs, said.send_nowait, told)
+    return results
 
 
 async def examine_in(

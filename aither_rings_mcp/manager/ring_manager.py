@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from contextlib import suppress
 from datetime import datetime
 from typing import Literal, cast
-
-import anyio
 
 from aither_rings_mcp.domain import approval, policy
 from aither_rings_mcp.domain.access import Role
@@ -27,7 +23,6 @@ from aither_rings_mcp.domain.answers import (
     NextAction,
     OperationAnswer,
     PlanAnswer,
-    Progress,
     PromoteAnswer,
     RecoverAnswer,
     RollbackAnswer,
@@ -41,29 +36,25 @@ from aither_rings_mcp.domain.answers import (
     UrlAnswer,
     VerifyAnswer,
 )
-from aither_rings_mcp.domain.errors import InvalidArguments, InvalidTransition, RingError
+from aither_rings_mcp.domain.errors import InvalidArguments, InvalidTransition
 from aither_rings_mcp.domain.freeze import Freeze
 from aither_rings_mcp.domain.model import Actor, Override
-from aither_rings_mcp.domain.plan import Plan
 from aither_rings_mcp.domain.rollout import BEFORE_EFFECT, Kind, Operation, Phase, Request
-from aither_rings_mcp.domain.settings import Path, Settings
+from aither_rings_mcp.domain.settings import Settings
 from aither_rings_mcp.domain.slots import Slot
 from aither_rings_mcp.domain.standing import Standing
 from aither_rings_mcp.domain.tunnel import TunnelRule
-from aither_rings_mcp.domain.verdict import GateResult, blocking
-from aither_rings_mcp.manager import doctor, outcomes, settling, standings, tokens, views, ways_in
+from aither_rings_mcp.domain.verdict import blocking
+from aither_rings_mcp.manager import doctor, outcomes, settling, standings, tokens, views, ways_in, working
 from aither_rings_mcp.manager.approvals import Approvals
 from aither_rings_mcp.manager.budgeting import Budget
 from aither_rings_mcp.manager.evidence_answers import handed_out
-from aither_rings_mcp.manager.executor import Executor
 from aither_rings_mcp.manager.freezing import Freezing
-from aither_rings_mcp.manager.gating import examine
-from aither_rings_mcp.manager.marks import Marks
+from aither_rings_mcp.manager.gating import watched
 from aither_rings_mcp.manager.monitor import Monitor
 from aither_rings_mcp.manager.operations import Operations, Started, Watch
 from aither_rings_mcp.manager.plan_book import PlanBook
-from aither_rings_mcp.manager.planning import Draft, draft_promotion
-from aither_rings_mcp.manager.retention import Retention
+from aither_rings_mcp.manager.planning import draft_promotion
 from aither_rings_mcp.manager.unlock import unlock
 from aither_rings_mcp.manager.way_back import lost_releases
 from aither_rings_mcp.manager.world import BACKBONE, World
@@ -173,7 +164,7 @@ class RingManager:
         await self._operations.free(target)
         draft = await draft_promotion(self._world, source, target)
         plan = self._plans.mint(draft, source, target, actor)
-        results = await self._gates_watched(path, draft, plan, watch)
+        results = await watched(self._world, path, draft.tested, plan, watch)
         stopped = blocking(results)
         return GatesAnswer(
             ok=not stopped,
@@ -437,45 +428,13 @@ class RingManager:
         """The worker's part: drives one operation with the claim it inherited, and watches its release settle where
         there is something to go back to in one step. True when the operation came to an end.
         """
-        op, say = await self._driven(operation_id, claim_fd)
-        async with anyio.create_task_group() as group:
-            if op.final:
-                group.start_soon(self._afterwards, say)
-            if op.settling_until:
-                group.start_soon(settling.watch, self._world, self._operations, op.request.ring, say)
-        return op.final
+        return await working.work(self._world, self._operations, operation_id, claim_fd)
 
     async def execute(self, operation_id: str, claim_fd: int) -> bool:
         """The same, leaving a release that settles to the monitor."""
-        op, say = await self._driven(operation_id, claim_fd)
-        if op.final:
-            await self._afterwards(say)
-        return op.final
-
-    async def _driven(self, operation_id: str, claim_fd: int) -> tuple[Operation, OnLine]:
-        world = self._world
-        op = world.journals.load(operation_id)
-        claim = world.claims.adopt(op.request.ring, claim_fd)
-
-        def say(line: str) -> None:
-            with suppress(OSError):  # a log that cannot be written must not end a rollout
-                world.logs.append(op.id, line)
-
-        try:
-            op = await Executor(world, say).run(op.model_copy(update={"epoch": claim.epoch}))
-        finally:
-            claim.release()
-        return op, say
+        return await working.execute(self._world, operation_id, claim_fd)
 
     # -- shared pieces
-
-    async def _afterwards(self, say: OnLine) -> None:
-        """What nobody has to wait for: leftovers go, and the way back is made to survive every prune."""
-        for act in (Retention(self._world, say).clear, Marks(self._world, say).stand):
-            try:
-                await act()
-            except RingError as error:
-                say(f"left for the next time: {error.message}")
 
     async def _lifecycle(
         self, kind: Kind, ring: str, actor: Actor, wait_s: float | None, watch: Watch | None
@@ -500,35 +459,6 @@ class RingManager:
             now=world.clock.now(),
             interrupted=interrupted,
         )
-
-    async def _gates_watched(self, path: Path, draft: Draft, plan: Plan, watch: Watch | None) -> tuple[GateResult, ...]:
-        """The gates of a path, run here and now, each line told to whoever watches as it comes."""
-        said, heard = anyio.create_memory_object_stream[str](math.inf)
-        results: tuple[GateResult, ...] = ()
-        clock = self._world.clock
-        began = clock.monotonic()
-
-        async def tell() -> None:
-            async for line in heard:
-                if watch:
-                    elapsed = clock.monotonic() - began
-                    await watch(
-                        Progress(operation_id=plan.id, phase=Phase.GATING, percent=50, message=line, elapsed_s=elapsed)
-                    )
-
-        async with anyio.create_task_group() as group:
-            group.start_soon(tell)
-            with said:
-                results = await examine(
-                    self._world,
-                    path,
-                    draft.tested,
-                    plan,
-                    self._world.journals.folder(f"op-{plan.id}") / "gates",
-                    said.send_nowait,
-                    lambda result: said.send_nowait(f"gate {result.name}: {result.status} - {result.summary}"),
-                )
-        return results
 
     def _rollback_noop(self, ring: str, release: str | None, said: str) -> RollbackAnswer:
         return RollbackAnswer(

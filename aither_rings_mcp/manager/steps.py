@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import timedelta
 
 from aither_rings_mcp.domain import approval, policy
 from aither_rings_mcp.domain.errors import (
@@ -14,8 +13,7 @@ from aither_rings_mcp.domain.errors import (
     RingError,
 )
 from aither_rings_mcp.domain.log_lines import quoted
-from aither_rings_mcp.domain.model import Candidate, Override, Release, RingRecord
-from aither_rings_mcp.domain.naming import ring_tag
+from aither_rings_mcp.domain.model import Release, RingRecord
 from aither_rings_mcp.domain.rollout import Kind, Operation, Phase, Signal, release_of
 from aither_rings_mcp.domain.settings import Unhealthy
 from aither_rings_mcp.domain.slots import Route, Slot
@@ -28,6 +26,7 @@ from aither_rings_mcp.manager.marks import Marks
 from aither_rings_mcp.manager.outcomes import stuck_error
 from aither_rings_mcp.manager.planning import draft_promotion, run_file
 from aither_rings_mcp.manager.preparation import Moved, Preparation
+from aither_rings_mcp.manager.recorded import recorded, restored
 from aither_rings_mcp.manager.slot_steps import SlotSteps
 from aither_rings_mcp.manager.trial import verified, verify
 from aither_rings_mcp.manager.way_back import lost_releases
@@ -239,7 +238,7 @@ class Steps:
             return Signal.OK, op
         with world.claims.state_lock():
             state = world.state.load()
-            record = self._recorded(op, state.ring(ring))
+            record = recorded(world, op, state.ring(ring))
             if op.slotted:
                 record = self._slots.recorded(op, record)
                 op = op.model_copy(update={"settling_until": record.settling and record.settling.until})
@@ -250,58 +249,6 @@ class Steps:
         if op.request.kind in _HOOK_AFTER and not op.kept_unhealthy:
             await hooks.run_or_say(world, op, _HOOK_AFTER[op.request.kind], self._say, to=release_of(op).id)
         return Signal.OK, op
-
-    def _recorded(self, op: Operation, record: RingRecord) -> RingRecord:
-        """The ring's record once this rollout is done."""
-        if op.request.kind in {Kind.DEPLOY, Kind.PROMOTE, Kind.ROLLBACK}:
-            # what settled until now was replaced; where the new one has to settle, that is said in its place
-            record = record.model_copy(update={"settling": None})
-        now, keep = op.updated_at, self._world.settings.keep_releases
-        match op.request.kind:
-            case Kind.UP:
-                return record.model_copy(update={"running": True, "stuck": record.stuck if op.kept_unhealthy else None})
-            case Kind.DOWN:
-                # What could not be stopped still runs, for all that is known.
-                if op.kept_unhealthy:
-                    return record
-                return record.model_copy(update={"running": False, "settling": None, "slot": Slot.BLUE})
-            case Kind.SETTLE:
-                return record.model_copy(update={"settling": None})
-            case Kind.ROLLBACK:
-                reason = op.request.reason or f"rolled back by {op.actor}"
-                record = policy.went_back(record, release_of(op), now, op.previous, reason, keep)
-                return policy.taken_back(record, op.previous) if op.actor.kind == "monitor" else record
-            case Kind.PROMOTE if self._world.is_gate(op.request.ring):
-                return self._with_candidate(op, record)
-            case _:
-                return policy.deployed(record, release_of(op), now, not op.kept_unhealthy, self._override(op), keep)
-
-    def _override(self, op: Operation) -> Override | None:
-        """What took the release past gates, here or on its way here: it stays said of it."""
-        if op.request.override or op.request.source is None:
-            return op.request.override
-        candidate = self._world.state.load().ring(op.request.source).candidate
-        return candidate.override if candidate and candidate.release == release_of(op).built_from else None
-
-    def _with_candidate(self, op: Operation, record: RingRecord) -> RingRecord:
-        release, now = release_of(op), op.updated_at
-        tag = ring_tag(op.request.ring, release.commit)
-        ttl = timedelta(seconds=self._world.settings.rings[op.request.ring].candidate_ttl)
-        candidate = Candidate(
-            release=release.id, source=str(op.request.source), commit=release.commit, tag=tag, images=release.images,
-            passed_at=now, expires_at=now + ttl, gates={r.name: r.status for r in op.gates},
-            override=op.request.override,
-        )  # fmt: skip
-        return record.model_copy(
-            update={
-                "candidate": candidate,
-                "tag": tag,
-                "commit": release.commit,
-                "release": release.id,
-                "deployed_at": now,
-                "override": op.request.override,
-            }
-        )
 
     # -- going back
 
@@ -365,22 +312,10 @@ class Steps:
         return Signal.UNHEALTHY, op.failed(why)
 
     async def _restore_recording(self, op: Operation) -> Moved:
-        world, ring, bad = self._world, op.request.ring, release_of(op)
+        world, ring = self._world, op.request.ring
         with world.claims.state_lock():
             state = world.state.load()
-            record = state.ring(ring)
-            reason = op.verification.get("reason")
-            if reason:
-                record = policy.condemn(record, bad.id, op.updated_at, str(reason))
-            if op.previous is None:
-                record = record.model_copy(update={"running": False})
-            elif op.previous != record.release:
-                good, keep = world.releases.load(op.previous), world.settings.keep_releases
-                record = policy.went_back(record, good, op.updated_at, None, "", keep)
-            # whatever waited in the other slot made room for what went
-            record = record.model_copy(update={"settling": None})
-            if not op.slotted:
-                record = record.model_copy(update={"returned": op.previous is not None})
+            record = restored(world, op, state.ring(ring))
             world.state.save(state.with_ring(ring, record))
         await self._marks.point(ring)
         await hooks.run_or_say(world, op, "post_rollback", self._say, to=op.previous)
