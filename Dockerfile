@@ -1,4 +1,4 @@
-# The RingMonitor as a container: `docker compose --profile monitor ... build monitor`, from the top of the checkout.
+# aither-rings in a container: `docker build -t aither-rings .`; compose/docker-compose.ring-shared.yml runs it.
 ARG PYTHON_IMAGE=python:3.12-slim
 ARG DOCKER_CLI_IMAGE=docker:28-cli
 FROM ${DOCKER_CLI_IMAGE} AS docker
@@ -11,4 +11,4 @@ COPY pyproject.toml README.md /src/
 COPY aither_rings_mcp /src/aither_rings_mcp
 RUN pip install --no-cache-dir /src && rm -r /src
 ENTRYPOINT ["ring-ctl"]
-CMD ["monitor"]
+CMD ["serve"]
