@@ -119,7 +119,7 @@ class TwinWorld(World):
             "app": self.app,
             "source": {"paths": ["compose/sample"]},
             "backbone": backbone,
-            "edge": {"drain": DRAIN_S},
+            "edge": {"drain": DRAIN_S, "api_on": "genesis"},
             "services": {
                 name: {"critical": name != "node", "probe": {"http": "/health", "port": port}}
                 for name, port in PORTS.items()
