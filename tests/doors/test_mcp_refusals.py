@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mcp.client import Client
+from mcp_asked import read
 from mcp_fake_rings import FakeRings, troubles
 from mcp_types import CallToolResult
 
@@ -27,26 +28,6 @@ EVERY_CALL: tuple[tuple[str, dict[str, Any]], ...] = (
     ("ring_evidence", {"operation_id": "op-1"}),
 )
 WAY = {"source": "dev", "target": "staging"}
-CODES = {
-    "unknown_ring", "invalid_transition", "ring_busy", "ring_frozen", "ring_stuck", "quarantined", "plan_expired",
-    "plan_stale", "read_only", "forbidden", "docker_unavailable", "image_missing", "no_rollback_target",
-    "operation_not_found", "config_invalid", "state_unreadable", "invalid_arguments", "internal",
-}  # fmt: skip
-
-
-def read(result: CallToolResult) -> tuple[str, dict[str, Any]]:
-    """The first line and the facts of an error result."""
-    assert result.is_error
-    assert result.structured_content is None
-    (block,) = result.content
-    assert block.type == "text"
-    first, facts = block.text.split("\n")
-    known = json.loads(facts)
-    assert first.startswith(f"ERROR {known['code']}: ")
-    assert ". Next: " in first
-    assert first.endswith(".")
-    assert known["code"] in CODES
-    return first, known
 
 
 async def refuse(rings: FakeRings, era: str, tool: str, arguments: dict[str, Any], **options: Any) -> tuple[str, Any]:
