@@ -68,10 +68,11 @@ async def serve(port: int) -> None:
     rings, server = fixture_server()
     app = http_app(rings, server, Grant(Role.OPERATOR), rest=False)
     guard = Guard(app, TokenFile(NOWHERE), Rules(), SystemClock())
+    out = sys.stdout  # while it serves, our server has prints go to stderr
     with bound("127.0.0.1", port) as socket:
         async with running(app), anyio.create_task_group() as group:
             group.start_soon(listen, [Listener(socket, guard)])
-            print(f"serving at http://127.0.0.1:{socket.getsockname()[1]}/mcp", flush=True)
+            print(f"serving at http://127.0.0.1:{socket.getsockname()[1]}/mcp", file=out, flush=True)
 
 
 def main() -> None:
