@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import logging
 import sys
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -80,10 +81,8 @@ def main() -> None:
     parser.add_argument("--port", type=int, required=True, metavar="N", help="where to listen (0: a free one)")
     port = parser.parse_args().port
     logging.basicConfig(level=logging.WARNING)
-    try:
+    with suppress(KeyboardInterrupt):
         asyncio.run(serve(port))
-    except KeyboardInterrupt:
-        pass
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.mcpserver.server import require_client_extension
 from mcp_fake_rings import FakeRings
 from mcp_types import INTERNAL_ERROR, CallToolRequestParams, ElicitRequest, InputRequiredResult
+from pydantic import Field, TypeAdapter
 
 from aither_rings_mcp.domain import answers as a
 from aither_rings_mcp.domain.errors import InternalError, InvalidTransition
@@ -157,7 +158,7 @@ BEGINS: dict[str, Callable[..., dict[str, Any]]] = {
 
 
 class UpdateParams(TaskParams):
-    input_responses: dict[str, Any] = {}
+    input_responses: dict[str, Any] = Field(default_factory=dict)
 
 
 def add_tasks(server: MCPServer[Any], rings: JobRings) -> None:
@@ -182,7 +183,9 @@ def add_tasks(server: MCPServer[Any], rings: JobRings) -> None:
             error = {"code": INTERNAL_ERROR, "message": "The job broke off"}
             return {**{k: v for k, v in task.items() if k != "result"}, "status": "failed", "error": error}
         if job and job.asks and not job.ended:
-            asks = {key: asked.model_dump(mode="json", by_alias=True, exclude_none=True) for key, asked in job.asks.items()}
+            asks = TypeAdapter(dict[str, ElicitRequest]).dump_python(
+                job.asks, mode="json", by_alias=True, exclude_none=True
+            )
             return {**task, "status": "input_required", "inputRequests": asks}
         return task
 

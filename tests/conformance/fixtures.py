@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 from mcp.server.lowlevel.helper_types import ReadResourceContents
 from mcp.server.mcpserver import Context, MCPServer
-from mcp.server.mcpserver.prompts.base import Prompt, UserMessage
+from mcp.server.mcpserver.prompts.base import UserMessage
 from mcp.shared.exceptions import MCPError
 from mcp_types import (
     MISSING_REQUIRED_CLIENT_CAPABILITY,
@@ -33,12 +33,15 @@ from mcp_types import Prompt as ListedPrompt
 from mcp_types import Resource as ListedResource
 from pydantic import AnyUrl, BaseModel, Field
 
+from aither_rings_mcp.entrypoints.mcp_server import _without
+
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8DwHwAFBQIAX8jx0gAAAABJRU5ErkJggg=="
 SILENCE = "UklGRiYAAABXQVZFZm10IBAAAAABAAEAQB8AAAB9AAACABAAZGF0YQIAAAA="
 #: What there is to read; `test://` of anything else is for our server to refuse.
 READABLE = re.compile(r"test://(static-text|static-binary|watched-resource|template/[^/]+/data)")
 
-shelf = MCPServer[Any]("fixtures")
+with _without("rich"):  # it would have logging its way for the whole process
+    shelf = MCPServer[Any]("fixtures", log_level="WARNING")
 
 
 def put_into(server: MCPServer[Any]) -> None:
@@ -365,6 +368,3 @@ def test_prompt_with_image() -> list[UserMessage]:
     """Brings a picture along."""
     picture = ImageContent(type="image", data=PIXEL, mime_type="image/png")
     return [UserMessage(content=picture), _says("Please analyze the image above.")]
-
-
-__all__ = ["Prompt", "put_into", "shelf"]

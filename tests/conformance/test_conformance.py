@@ -20,7 +20,8 @@ HERE = Path(__file__).parent
 REVISIONS = ("2025-11-25", "2026-07-28")
 STARTS_WITHIN_S = 60
 
-pytestmark = [pytest.mark.timeout(900), pytest.mark.parametrize("revision", REVISIONS)]
+pytestmark = pytest.mark.timeout(900)
+in_both_eras = pytest.mark.parametrize("revision", REVISIONS)
 
 
 @pytest.fixture(scope="module")
@@ -32,9 +33,8 @@ def suite() -> Suite:
 async def fixture_server(log: Path) -> AsyncIterator[str]:
     """Where the server with the fixtures answers, until the block ends."""
     with log.open("wb") as errors:
-        server = await asyncio.create_subprocess_exec(
-            sys.executable, str(HERE / "fixture_server.py"), "--port", "0", stdout=asyncio.subprocess.PIPE, stderr=errors
-        )
+        argv = (sys.executable, str(HERE / "fixture_server.py"), "--port", "0")
+        server = await asyncio.create_subprocess_exec(*argv, stdout=asyncio.subprocess.PIPE, stderr=errors)
         assert server.stdout
         try:
             async with asyncio.timeout(STARTS_WITHIN_S):
@@ -46,6 +46,7 @@ async def fixture_server(log: Path) -> AsyncIterator[str]:
             await server.wait()
 
 
+@in_both_eras
 async def test_the_server_with_the_fixtures_passes_every_scenario(suite: Suite, revision: str, tmp_path: Path) -> None:
     async with fixture_server(tmp_path / "server.log") as url:
         report = await suite.run(url, revision, tmp_path / "results")
@@ -53,6 +54,7 @@ async def test_the_server_with_the_fixtures_passes_every_scenario(suite: Suite, 
     assert verdict(report) == [], report.output
 
 
+@in_both_eras
 async def test_the_server_fails_only_what_needs_a_fixture(suite: Suite, revision: str, tmp_path: Path) -> None:
     with quick_folder() as folder:
         shop = Shop(folder / "shop")
@@ -69,3 +71,22 @@ async def complete(suite: Suite, report: Report, revision: str) -> None:
     print(f"{revision}: {len(report.scenarios)} scenarios, checks: {dict(report.counts())}")
     assert await suite.applicable(revision) <= report.scenarios.keys()
     assert ("tasks-lifecycle" in report.scenarios) == (revision == "2026-07-28")
+
+
+def test_the_lock_file_names_no_host() -> None:
+    assert "://" not in (HERE / "package-lock.json").read_text()
+
+
+def test_a_verdict_names_what_fails_unexpectedly_and_what_no_longer_fails(tmp_path: Path) -> None:
+    baseline = tmp_path / "baseline.yml"
+    baseline.write_text("server:\n  - whole\n  - part:one\n  - mended\n")
+    checks = {
+        "whole": {"any": "FAILURE", "wire-schema-valid": "FAILURE"},
+        "part": {"one": "FAILURE", "two": "WARNING"},
+        "mended": {"now": "SUCCESS"},
+    }
+    assert verdict(Report(checks, ""), baseline) == [
+        "failed: part:two",
+        "failed: whole:wire-schema-valid",
+        "does not fail: mended",
+    ]
