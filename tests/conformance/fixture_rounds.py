@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from fixtures import _says, shelf
+from fixture_texts import says
+from fixtures import shelf
 from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.prompts.base import UserMessage
 from mcp_types import (
@@ -131,6 +132,6 @@ async def test_input_required_result_prompt(ctx: Context) -> list[UserMessage] |
     """A prompt that asks what it is about."""
     context = answered(ctx, "user_context", "context")
     if context:
-        return [_says(f"Use the following context: {context}")]
+        return [says(f"Use the following context: {context}")]
     asked = ask_person("What context should the prompt use?", context="string")
     return InputRequiredResult(input_requests={"user_context": asked})

@@ -17,7 +17,7 @@ sys.path[:0] = [str(REPO), str(REPO / "tests" / "doors")]
 import anyio  # noqa: E402
 import fixture_rounds  # noqa: E402, F401 - puts its fixtures on the shelf
 from fixture_tasks import JobRings, add_tasks  # noqa: E402
-from fixtures import put_into  # noqa: E402
+from fixture_texts import put_into  # noqa: E402
 from mcp.server.mcpserver import MCPServer  # noqa: E402
 from mcp.server.streamable_http import EventCallback, EventMessage, EventStore  # noqa: E402
 from mcp_types import JSONRPCMessage  # noqa: E402
