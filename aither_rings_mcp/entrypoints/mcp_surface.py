@@ -16,12 +16,14 @@ from mcp_types import (
     CompleteResult,
     Completion,
     DiscoverResult,
+    EmptyResult,
     GetPromptResult,
     Prompt,
     RequestParams,
     Resource,
     ResourceTemplate,
     ResourceTemplateReference,
+    SetLevelRequestParams,
     SubscribeRequestParams,
     UnsubscribeRequestParams,
 )
@@ -54,6 +56,7 @@ class SurfaceServer(RingServer):
         serves("resources/unsubscribe", UnsubscribeRequestParams, updates.on_unsubscribe)
         serves("completion/complete", CompleteRequestParams, self._complete)
         serves("server/discover", RequestParams, self._discovered)
+        serves("logging/setLevel", SetLevelRequestParams, self._takes_level)
 
     async def list_resources(self) -> list[Resource]:
         return self._resources.listed()
@@ -99,8 +102,15 @@ class SurfaceServer(RingServer):
             case _:
                 return ()
 
+    async def _takes_level(self, ctx: ServerRequestContext[Any, Any], params: SetLevelRequestParams) -> EmptyResult:
+        """Any level will do: what there is to tell comes as progress, results and errors, never as log messages."""
+        return EmptyResult()
+
     async def _discovered(self, ctx: ServerRequestContext[Any, Any], params: RequestParams) -> DiscoverResult:
-        """What the server can do. Its lists never change while it runs, so it does not promise to tell of that."""
+        """What the server can do. Its lists never change while it runs, so it does not promise to tell of that.
+
+        Levels of logging are the handshake era's, and no capability here.
+        """
         can = self._lowlevel_server.get_capabilities(protocol_version=ctx.protocol_version)
         settled: dict[str, Any] = {
             name: part.model_copy(update={"list_changed": False})
@@ -109,6 +119,6 @@ class SurfaceServer(RingServer):
         }
         return DiscoverResult(
             supported_versions=list(MODERN_PROTOCOL_VERSIONS),
-            capabilities=can.model_copy(update=settled),
+            capabilities=can.model_copy(update={**settled, "logging": None}),
             instructions=self.instructions,
         )

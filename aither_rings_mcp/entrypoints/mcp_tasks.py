@@ -15,7 +15,9 @@ from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.server.extension import Extension, MethodBinding
 from mcp.server.mcpserver.server import require_client_extension
 from mcp.shared.exceptions import MCPError
+from mcp.shared.inbound import MCP_NAME_HEADER, decode_header_value
 from mcp_types import (
+    HEADER_MISMATCH,
     INTERNAL_ERROR,
     INVALID_PARAMS,
     INVALID_REQUEST,
@@ -74,7 +76,7 @@ class Tasks(Extension):
         return {"resultType": "task", **_task(await self._operation(str(answer["operation_id"])))}
 
     async def _get(self, ctx: ServerRequestContext[Any, Any], params: TaskParams) -> HandlerResult:
-        require_client_extension(ctx, IDENTIFIER)
+        _may_ask(ctx, params)
         op = await self._operation(params.task_id)
         task = _task(op)
         if task["status"] == "completed":
@@ -84,12 +86,12 @@ class Tasks(Extension):
 
     async def _update(self, ctx: ServerRequestContext[Any, Any], params: TaskParams) -> HandlerResult:
         """A task of ours never asks for input: whom an approval needs, answers elsewhere."""
-        require_client_extension(ctx, IDENTIFIER)
+        _may_ask(ctx, params)
         await self._operation(params.task_id)
         return {}
 
     async def _cancel(self, ctx: ServerRequestContext[Any, Any], params: TaskParams) -> HandlerResult:
-        require_client_extension(ctx, IDENTIFIER)
+        _may_ask(ctx, params)
         await self._operation(params.task_id)
         try:
             self._grant.to(IDENTITY.get()).change()
@@ -110,6 +112,17 @@ class Tasks(Extension):
         if found.kind not in _KINDS:
             raise _no_task(OperationNotFound("that operation was not started here", "Use ring_operation to see it."))
         return found
+
+
+def _may_ask(ctx: ServerRequestContext[Any, Any], params: TaskParams) -> None:
+    """Returns for a client that declared tasks and whose `Mcp-Name` header, which proxies go by, names the same task.
+
+    The SDK compares that header for its own methods only, and its client sends none for others: absent is no fault.
+    """
+    sent = ctx.request.headers.get(MCP_NAME_HEADER) if ctx.request else None
+    if sent is not None and decode_header_value(sent) != params.task_id:
+        raise MCPError(HEADER_MISMATCH, f"The header {MCP_NAME_HEADER} does not name the task of the request's body")
+    require_client_extension(ctx, IDENTIFIER)
 
 
 def _declared(ctx: ServerRequestContext[Any, Any]) -> bool:

@@ -155,6 +155,13 @@ async def test_nothing_promises_to_tell_of_lists_that_never_change(rings: FakeRi
         assert not part.list_changed
 
 
+async def test_only_the_handshake_era_has_a_level_of_logging_and_any_will_do(rings: FakeRings, era: str) -> None:
+    async with Client(build_server(rings), mode=era) as client:
+        assert (client.server_capabilities.logging is not None) == (era == "legacy")
+        if era == "legacy":
+            await client.set_logging_level("debug")
+
+
 def change(rings: FakeRings) -> None:
     rings.stands = rings.stands.model_copy(update={"rings": {**rings.stands.rings, "prod": "1"}})
 

@@ -13,6 +13,7 @@ from mcp.client.extension import advertise
 from mcp.shared.exceptions import MCPError
 from mcp_fake_rings import FakeRings
 from mcp_types import (
+    HEADER_MISMATCH,
     INVALID_PARAMS,
     INVALID_REQUEST,
     METHOD_NOT_FOUND,
@@ -22,6 +23,7 @@ from mcp_types import (
     Result,
 )
 from pydantic import ConfigDict
+from rest_site import served
 
 from aither_rings_mcp.entrypoints.mcp_server import build_server
 from aither_rings_mcp.entrypoints.mcp_tasks import IDENTIFIER
@@ -248,3 +250,22 @@ class TestOfRealOperations:
             with pytest.raises(MCPError) as refused:
                 await ask(client, "tasks/get", deployed)
         assert refused.value.code == INVALID_PARAMS
+
+    @pytest.mark.parametrize(
+        ("named", "code"), [("op-2", HEADER_MISMATCH), ("op-1", INVALID_PARAMS), (None, INVALID_PARAMS)]
+    )
+    async def test_a_header_that_names_another_task_than_the_body_is_refused(
+        self, shop: Shop, named: str | None, code: int
+    ) -> None:
+        """Proxies go by the header: what they let through has to be what is done. No task of the three exists here."""
+        envelope = {
+            "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+            "io.modelcontextprotocol/clientCapabilities": {"extensions": {IDENTIFIER: {}}},
+        }
+        headers = {"MCP-Protocol-Version": "2026-07-28", "Accept": "application/json, text/event-stream"}
+        names = {"Mcp-Name": named} if named else {}
+        async with served(shop) as site:
+            for method in ("tasks/get", "tasks/update", "tasks/cancel"):
+                asked = {"jsonrpc": "2.0", "id": 1, "method": method, "params": {"taskId": "op-1", "_meta": envelope}}
+                answer = await site.http.post("/mcp", json=asked, headers={**headers, "Mcp-Method": method, **names})
+                assert (answer.status_code, answer.json()["error"]["code"]) == (400, code)
