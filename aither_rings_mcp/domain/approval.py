@@ -31,6 +31,17 @@ def has_gate(path: Path) -> bool:
     return any(spec.gate == GATE and spec.blocking for spec in path.gates)
 
 
+def ways(plan_id: str, plan_hash: str | None = None) -> tuple[str, ...]:
+    """How a person can answer a plan, the two commands first."""
+    bound = f', "plan_hash": "{plan_hash}"' if plan_hash else ""
+    return (
+        f"ring-ctl approve {plan_id}",
+        f"ring-ctl reject {plan_id}",
+        'the dashboard of `ring-ctl serve`, under "Waiting for a person"',
+        f'REST with an approver\'s token: POST /plans/{plan_id}/approve {{"decision": "approved"{bound}}}',
+    )
+
+
 def covers(plan: Plan, override: Override | None) -> bool:
     """Whether an answer to `plan` is one to this: a yes to a promotion through its gates is none to one past them."""
     return override is None or plan.forced == override.reason

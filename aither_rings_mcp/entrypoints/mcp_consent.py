@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
+from aither_rings_mcp.domain import approval
 from aither_rings_mcp.domain.answers import ApprovalView, NextAction, PromoteAnswer, RollbackAnswer
 from aither_rings_mcp.entrypoints import mcp_arguments as take
 from aither_rings_mcp.entrypoints.mcp_approval import Asked, Unsaid, asked_of
@@ -68,5 +69,5 @@ def _once_approved(tool: str, arguments: Mapping[str, object], asked: Asked, how
 def _ways(asked: Asked, how: Unsaid) -> ApprovalView | None:
     if how == "rejected":
         return None
-    ways = (f"ring-ctl approve {asked.plan_id}", f"ring-ctl reject {asked.plan_id}")
+    ways = approval.ways(asked.plan_id, asked.plan_hash)
     return ApprovalView(required=True, plan_id=asked.plan_id, plan_hash=asked.plan_hash, ways=ways)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+from aither_rings_mcp.domain import approval
 from aither_rings_mcp.domain.answers import (
     ApprovalView,
     DeployAnswer,
@@ -100,7 +101,7 @@ def answer(
                 gates=op.gates,
                 settling_until=op.settling_until,
                 rolled_back_to=back_to,
-                approval=_approval(op) if op.approval_plan else None,
+                approval=approval_of(op) if op.approval_plan else None,
             )
         case Kind.ROLLBACK:
             return RollbackAnswer(
@@ -130,16 +131,13 @@ def _verification(op: Operation) -> Verification | None:
     return None
 
 
-def _approval(op: Operation) -> ApprovalView:
+def approval_of(op: Operation) -> ApprovalView:
+    """What is asked of a person about an operation that ended so."""
     return asked_of_a_person(str(op.approval_plan), op.approval_hash)
 
 
 def asked_of_a_person(plan_id: str, plan_hash: str | None) -> ApprovalView:
-    return ApprovalView(required=True, plan_id=plan_id, plan_hash=plan_hash, ways=approval_ways(plan_id))
-
-
-def approval_ways(plan_id: str) -> tuple[str, ...]:
-    return (f"ring-ctl approve {plan_id}", f"ring-ctl reject {plan_id}")
+    return ApprovalView(required=True, plan_id=plan_id, plan_hash=plan_hash, ways=approval.ways(plan_id, plan_hash))
 
 
 def summary(op: Operation, outcome: str, interrupted: bool = False) -> str:

@@ -66,12 +66,12 @@ class PlanBook:
         plan = self._world.plans.load(plan_id)
         if (plan.source, plan.target) != (source, target):
             raise InvalidArguments(
-                f"plan {plan.id} is for {plan.source} -> {plan.target}", f"Make one: `ring-ctl plan {source} {target}`."
+                f"plan {plan.id} is for {plan.source} -> {plan.target}", f"Make one: `ring-ctl plan {source} {target}` (tool: ring_plan)."
             )
         if self._world.clock.now() >= plan.expires_at:
             raise PlanExpired(
                 f"plan {plan.id} expired at {plan.expires_at:%Y-%m-%d %H:%M:%SZ}",
-                f"Make a new one: `ring-ctl plan {source} {target}`.",
+                f"Make a new one: `ring-ctl plan {source} {target}` (tool: ring_plan).",
             )
         check_fits(plan, draft)
         due = approval.gates_due(

@@ -14,6 +14,7 @@ from aither_rings_mcp.domain import approval, policy
 from aither_rings_mcp.domain.access import Role
 from aither_rings_mcp.domain.answers import (
     ApprovalAnswer,
+    AskedPlanAnswer,
     CancelAnswer,
     DeployAnswer,
     DoctorAnswer,
@@ -40,6 +41,7 @@ from aither_rings_mcp.domain.answers import (
     UnlockAnswer,
     UrlAnswer,
     VerifyAnswer,
+    WaitingPlansAnswer,
 )
 from aither_rings_mcp.domain.errors import InvalidArguments, InvalidTransition, RingError
 from aither_rings_mcp.domain.freeze import Freeze
@@ -51,7 +53,7 @@ from aither_rings_mcp.domain.slots import Slot
 from aither_rings_mcp.domain.standing import Standing
 from aither_rings_mcp.domain.tunnel import TunnelRule
 from aither_rings_mcp.domain.verdict import GateResult, blocking
-from aither_rings_mcp.manager import doctor, outcomes, settling, standings, tokens, views, ways_in
+from aither_rings_mcp.manager import doctor, outcomes, settling, standings, tokens, views, waiting_plans, ways_in
 from aither_rings_mcp.manager.approvals import Approvals
 from aither_rings_mcp.manager.budgeting import Budget
 from aither_rings_mcp.manager.evidence_answers import handed_out
@@ -129,7 +131,12 @@ class RingManager:
     ) -> OperationAnswer:
         """One operation; waits up to `wait_s` seconds (None: to its end) for it to end first."""
         op, interrupted = await self._operations.watch(operation_id, wait_s, watch)
-        return views.operation(self._world, op, interrupted, include_log, log_cursor)
+        answer = views.operation(self._world, op, interrupted, include_log, log_cursor)
+        if op.approval_plan and answer.result:
+            view = await waiting_plans.in_words(self._approvals, outcomes.approval_of(op))
+            asked = view.model_dump(mode="json", exclude_none=True)
+            return answer.model_copy(update={"result": {**answer.result, "approval": asked}})
+        return answer
 
     def recent_operations(self) -> tuple[str, ...]:
         """The ids of the newest operations, newest first."""
@@ -190,6 +197,14 @@ class RingManager:
     async def proposal(self, plan_id: str) -> PlanAnswer:
         """What a person's yes to this plan would let happen, as things stand now."""
         return await self._approvals.proposal(plan_id)
+
+    async def asked_plan(self, plan_id: str) -> AskedPlanAnswer:
+        """The same, with who asked and what was said to it."""
+        return await waiting_plans.asked(self._world, self._approvals, plan_id)
+
+    async def waiting_plans(self) -> WaitingPlansAnswer:
+        """The plans that wait for a person now."""
+        return await waiting_plans.waiting(self._world, self._approvals)
 
     async def answer_plan(
         self, plan_id: str, approved: bool, actor: Actor, note: str | None = None, plan_hash: str | None = None
@@ -298,7 +313,7 @@ class RingManager:
         if approval.needed_to_go_back(self.settings, ring, actor):
             asked = self._approvals.to_go_back(ring, record, choice, actor)
             if unanswered := self._approvals.unanswered(asked):
-                return unanswered
+                return cast("RollbackAnswer", await waiting_plans.worded(self._approvals, unanswered))
         # what was chosen here is what happens, whatever is recorded meanwhile
         pinned = request.model_copy(
             update={"tag": None, "release": choice.release, "plan_id": asked.id if asked else None}
@@ -493,13 +508,14 @@ class RingManager:
             started(operation_id)
         op, interrupted = await self._operations.watch(operation_id, wait_s, watch)
         world, ring = self._world, op.request.ring
-        return outcomes.answer(
+        answer = outcomes.answer(
             op,
             gate=world.is_gate(ring),
             onward=world.onward(ring),
             now=world.clock.now(),
             interrupted=interrupted,
         )
+        return await waiting_plans.worded(self._approvals, answer)
 
     async def _gates_watched(self, path: Path, draft: Draft, plan: Plan, watch: Watch | None) -> tuple[GateResult, ...]:
         """The gates of a path, run here and now, each line told to whoever watches as it comes."""
