@@ -146,4 +146,8 @@ def _other_ways(plan: Plan, by: Actor) -> str:
 
 
 def _gone(plan_id: str, why: str, refused: str = "unknown_plan") -> PlanExpired:
-    return PlanExpired(f"plan {plan_id[:80]!r} {why}", "Make a new one: `ring-ctl plan SOURCE TARGET` (tool: ring_plan).", refused=refused)
+    return PlanExpired(
+        f"plan {plan_id[:80]!r} {why}",
+        "Make a new one: `ring-ctl plan SOURCE TARGET` (tool: ring_plan).",
+        refused=refused,
+    )

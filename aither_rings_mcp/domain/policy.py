@@ -41,7 +41,8 @@ def runtime_ring(settings: Settings, name: str) -> Ring:
     if ring.kind is RingKind.GATE:
         raise InvalidTransition(
             f"{name!r} is a gate and runs no containers",
-            f"Use one of {', '.join(settings.runtime_rings)}; `ring-ctl status {name}` shows its candidate (tool: ring_status).",
+            f"Use one of {', '.join(settings.runtime_rings)}; `ring-ctl status {name}` (tool: ring_status) shows its "
+            "candidate.",
         )
     return ring
 

@@ -66,7 +66,8 @@ class PlanBook:
         plan = self._world.plans.load(plan_id)
         if (plan.source, plan.target) != (source, target):
             raise InvalidArguments(
-                f"plan {plan.id} is for {plan.source} -> {plan.target}", f"Make one: `ring-ctl plan {source} {target}` (tool: ring_plan)."
+                f"plan {plan.id} is for {plan.source} -> {plan.target}",
+                f"Make one: `ring-ctl plan {source} {target}` (tool: ring_plan).",
             )
         if self._world.clock.now() >= plan.expires_at:
             raise PlanExpired(

@@ -70,10 +70,14 @@ class Agent:
         return await self._asked(tool, because, arguments)
 
     async def follow(self, tool: str) -> Said:
-        """The call that the last answer offers, exactly as it is given."""
-        offered = [action for action in self.last.answer.get("next_actions", ()) if action["tool"] == tool]
-        assert offered, (tool, self.last)
-        return await self.call(tool, offered[0]["why"], **offered[0]["arguments"])
+        """The call that the newest answer with one offers, exactly as it is given."""
+        offered = next(
+            action
+            for turn in reversed(self.turns)
+            for action in turn.answer.get("next_actions", ())
+            if action["tool"] == tool
+        )
+        return await self.call(tool, offered["why"], **offered["arguments"])
 
     async def mistake(self, tool: str, **arguments: Any) -> Said:
         """A call that the published schema forbids."""
@@ -88,15 +92,13 @@ class Agent:
         if not result.is_error:
             jsonschema.validate(answer, self.tools[tool].output_schema or {}, format_checker=_FORMATS)
         for action in answer.get("next_actions", ()):
-            jsonschema.validate(
-                action["arguments"], self.tools[action["tool"]].input_schema, format_checker=_FORMATS
-            )
+            jsonschema.validate(action["arguments"], self.tools[action["tool"]].input_schema, format_checker=_FORMATS)
         assert tokens(answer) < MOST, tool
         self.turns.append(Turn(tool, arguments, because, answer, bool(result.is_error)))
         return answer
 
     def _read(self) -> str:
-        listed = [f"{tool.title} {tool.description}" for tool in self.tools.values()]
+        listed = [said for tool in self.tools.values() for said in _strings(tool.model_dump(exclude={"output_schema"}))]
         return "\n".join([*listed, *(said for turn in self.turns for said in _strings(turn.answer))])
 
 
@@ -124,10 +126,10 @@ def _refusal(result: CallToolResult) -> Said:
 
 @asynccontextmanager
 async def at_work(shop: Shop, way: str, name: str = "scout") -> AsyncGenerator[Agent]:
-    """The agent connected to `shop`: over HTTP with a token, or in this process in the older era."""
+    """The agent connected to `shop`: over `http` with a token, or in this process in an era: `auto` or `legacy`."""
     itself = Implementation(name=name, version="1")
-    if way == "legacy":
-        async with Client(build_server(shop.manager), mode="legacy", client_info=itself) as client:
+    if way != "http":
+        async with Client(build_server(shop.manager), mode=way, client_info=itself) as client:
             yield await _ready(client)
         return
     token = (await shop.manager.create_token(name, Role.OPERATOR, ANN)).token
