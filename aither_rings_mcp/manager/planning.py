@@ -71,8 +71,8 @@ async def _from_candidate(
     if candidate.expired(world.clock.now()):
         raise PlanExpired(
             f"the candidate {candidate.tag} ({candidate.release}) expired at {candidate.expires_at:%Y-%m-%d %H:%M:%SZ}",
-            f"Run `ring-ctl promote {candidate.source} {source}` (tool: ring_promote) again, so that its gates look at it "
-            "anew.",
+            f"Run `ring-ctl promote {candidate.source} {source}` (tool: ring_promote) again: its gates "
+            "look at it anew.",
             release=candidate.release,
         )
     tested = world.releases.load(candidate.release)
