@@ -171,7 +171,9 @@ class RingManager:
         policy.known_path(self.settings, source, target)
         draft = await draft_promotion(self._world, source, target)
         policy.check_not_quarantined(draft.replaces, target, draft.release.id, None)
-        return await self._plans.shown(draft, self._plans.mint(draft, source, target, actor))
+        shown = await self._plans.shown(draft, self._plans.mint(draft, source, target, actor))
+        spent = self._budget.warning(actor, target)
+        return shown.model_copy(update={"warnings": (*shown.warnings, spent)}) if spent else shown
 
     async def gates(self, source: str, target: str, actor: Actor, watch: Watch | None = None) -> GatesAnswer:
         """Only the gates of a path, against what would be promoted now. Changes nothing."""

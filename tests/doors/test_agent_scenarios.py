@@ -366,3 +366,16 @@ async def test_a_refusal_names_the_tool_that_helps(
         assert refused["error"] not in {"internal", "invalid_arguments"} or "ring-ctl" in refused["next"]
         assert leads_to in refused["next"], refused
         assert leads_to in agent.tools
+
+
+async def test_a_plan_warns_an_agent_whose_changes_of_this_hour_are_nearly_spent(folder: Path) -> None:
+    shop = Shop(folder / "shop", config=settings(agents={"changes_per_hour": 2}))
+    await candidate()(shop)
+    async with at_work(shop, "auto") as agent:
+        first = await agent.call("ring_plan", "Plan a promotion", source="staging", target="prod")
+        assert first["warnings"] == []
+        await agent.follow("ring_promote")
+        await shop.deploy("v4")
+        await shop.stage()
+        second = await agent.call("ring_plan", "Plan a promotion", source="staging", target="prod")
+        assert any("1 of the 2 changes" in warning for warning in second["warnings"])
