@@ -124,5 +124,6 @@ class JournalFiles:
 def _not_found(operation_id: str) -> OperationNotFound:
     return OperationNotFound(
         f"there is no operation {operation_id[:60]!r}",
-        "`ring-ctl history` shows the operations of the past, `ring-ctl status` those that are running.",
+        "`ring-ctl history` shows the operations of the past, `ring-ctl status` those that are running "
+        "(tools: ring_history, ring_status).",
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -96,15 +97,22 @@ class PlanFiles:
 
     def waiting(self, plan_hash: str, by: Actor, now: datetime) -> Plan | None:
         """The newest plan with that content that this actor asked for, if it can still be applied."""
-        found: list[Plan] = []
+        found = (plan for plan in self._open(now) if plan.hash == plan_hash and same_asker(plan.by, by))
+        return max(found, key=lambda plan: plan.created_at, default=None)
+
+    def unanswered(self, now: datetime) -> tuple[Plan, ...]:
+        """The plans that can still be applied and that nobody answered, newest first."""
+        left = [plan for plan in self._open(now) if not self._file(plan.id, "answer.json").exists()]
+        return tuple(sorted(left, key=lambda plan: plan.created_at, reverse=True))
+
+    def _open(self, now: datetime) -> Iterator[Plan]:
         for path in self._root.glob("[!.]*.json"):
             if path.name.count(".") > 1 or path.with_suffix(".used").exists():
                 continue
             with suppress(StateUnreadable):
                 plan = durable.read_value(path, Plan, "Leave it.")
-                if plan and plan.hash == plan_hash and plan.expires_at > now and same_asker(plan.by, by):
-                    found.append(plan)
-        return max(found, key=lambda plan: plan.created_at, default=None)
+                if plan and plan.expires_at > now:
+                    yield plan
 
     def prune(self, before: datetime) -> None:
         """Removes the plans that expired before then, with their answers; the plan goes first, so none lives again."""
@@ -138,4 +146,8 @@ def _other_ways(plan: Plan, by: Actor) -> str:
 
 
 def _gone(plan_id: str, why: str, refused: str = "unknown_plan") -> PlanExpired:
-    return PlanExpired(f"plan {plan_id[:80]!r} {why}", "Run `ring-ctl plan SOURCE TARGET` again.", refused=refused)
+    return PlanExpired(
+        f"plan {plan_id[:80]!r} {why}",
+        "Make a new one: `ring-ctl plan SOURCE TARGET` (tool: ring_plan).",
+        refused=refused,
+    )

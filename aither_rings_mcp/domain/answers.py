@@ -109,15 +109,6 @@ class HealthAnswer(Answer):
     monitor: MonitorView
 
 
-class ApprovalView(Value):
-    """Whether a person has to say yes first, to which plan, and how they can."""
-
-    required: bool
-    plan_id: str | None = None
-    plan_hash: str | None = None
-    ways: tuple[str, ...] = ()
-
-
 class BlastRadius(Value):
     """Who feels it: what restarts, which host ports, and for how long nobody answers."""
 
@@ -125,6 +116,18 @@ class BlastRadius(Value):
     critical: tuple[str, ...] = ()
     ports: tuple[str, ...] = ()
     downtime: str
+
+
+class ApprovalView(Value):
+    """Whether a person has to say yes first, to which plan, and how they can."""
+
+    required: bool
+    plan_id: str | None = None
+    plan_hash: str | None = None
+    ways: tuple[str, ...] = ()
+    expires_at: AwareDatetime | None = None
+    blast_radius: BlastRadius | None = None
+    words: str | None = Field(default=None, description="for a person, to be passed on as they are")
 
 
 class PlanAnswer(Answer):
@@ -142,6 +145,31 @@ class PlanAnswer(Answer):
     rollback_to: str | None = None
     warnings: tuple[str, ...] = ()
     verdicts: tuple[GateResult, ...] = Field(default=(), description="what its gates said when it was last tried")
+
+
+class PlanReply(Value):
+    """An answer to a plan, or an attempt at one that was refused; `reason` is the note, or the refusal."""
+
+    at: AwareDatetime
+    by: str
+    outcome: str
+    reason: str | None = None
+
+
+class AskedPlanAnswer(PlanAnswer):
+    """A plan as whoever may answer it sees it. `over`: too late, or applied already."""
+
+    asked_by: str
+    asked_at: AwareDatetime
+    state: Literal["open", "approved", "rejected", "over"]
+    replies: tuple[PlanReply, ...] = Field(default=(), description="newest first")
+
+
+class WaitingPlansAnswer(Answer):
+    """The plans that a person was asked about and has not answered, newest first."""
+
+    plans: tuple[AskedPlanAnswer, ...]
+    may_answer: bool = Field(default=False, description="whether whoever looks has the role for it")
 
 
 class Verification(Value):

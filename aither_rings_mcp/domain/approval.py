@@ -34,6 +34,17 @@ def has_gate(path: Path) -> bool:
     return any(spec.gate == GATE and spec.blocking for spec in path.gates)
 
 
+def ways(plan_id: str, plan_hash: str | None) -> tuple[str, ...]:
+    """How a person can answer a plan, the two commands first."""
+    bound = f', "plan_hash": "{plan_hash}"' if plan_hash else ""
+    return (
+        f"ring-ctl approve {plan_id}",
+        f"ring-ctl reject {plan_id}",
+        'the dashboard of `ring-ctl serve`, under "Waiting for a person"',
+        f'REST with an approver\'s token: POST /plans/{plan_id}/approve {{"decision": "approved"{bound}}}',
+    )
+
+
 def covers(plan: Plan, override: Override | None) -> bool:
     """Whether an answer to `plan` is one to this: a yes to a promotion through its gates is none to one past them."""
     return override is None or plan.forced == override.reason
@@ -44,10 +55,9 @@ def needed_to_go_back(settings: Settings, ring: str, actor: Actor) -> bool:
     return _asks(settings.rings[ring].rollback_approval, actor)
 
 
-def ways(plan_id: str, plan_hash: str | None) -> ApprovalView:
+def asked_of_a_person(plan_id: str, plan_hash: str | None) -> ApprovalView:
     """What whoever waits for a person is told: which plan it is, and how one can answer it."""
-    answers = (f"ring-ctl approve {plan_id}", f"ring-ctl reject {plan_id}")
-    return ApprovalView(required=True, plan_id=plan_id, plan_hash=plan_hash, ways=answers)
+    return ApprovalView(required=True, plan_id=plan_id, plan_hash=plan_hash, ways=ways(plan_id, plan_hash))
 
 
 def promotion_by(plan_id: str, source: str, target: str, forced: str | None, why: str) -> NextAction:

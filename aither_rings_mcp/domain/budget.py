@@ -107,6 +107,12 @@ def refusal(actor: Actor, ring: str, changes: Sequence[Change], rule: Agents, no
     return max(found, key=lambda one: one.retry_at or now, default=None)
 
 
+def left(changes: Sequence[Change], rule: Agents, now: datetime) -> int:
+    """How many more changes whoever asks may make in this hour."""
+    made = sum(change.mine and change.began > now - HOUR for change in changes)
+    return max(0, rule.changes_per_hour - made)
+
+
 def told_enough(ring: str, changes: Sequence[Change], since: datetime, rule: Agents, now: datetime) -> bool:
     """Whether nothing from before `since` can make a difference to `refusal`."""
     if since > now - max(HOUR, timedelta(seconds=rule.cooldown_max)):

@@ -65,7 +65,7 @@ def checked_tag(tag: str) -> str:
         raise InvalidArguments(
             f"{tag!r} is not a valid image tag",
             "Use letters, digits, '_', '.' and '-', at most 128, not starting with '.' or '-'; "
-            "`ring-ctl status` lists the tags that can be rolled back to.",
+            "`ring-ctl status` lists the tags that can be rolled back to (tool: ring_status).",
         )
     return tag
 
@@ -75,6 +75,6 @@ def checked_release(release: str) -> str:
     if not _RELEASE.match(release):
         raise InvalidArguments(
             f"{release!r} is not a release id",
-            "A release id looks like r-0123456789ab; `ring-ctl history RING` shows them.",
+            "A release id looks like r-0123456789ab; `ring-ctl history RING` shows them (tool: ring_history).",
         )
     return release

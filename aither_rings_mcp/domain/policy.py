@@ -41,7 +41,8 @@ def runtime_ring(settings: Settings, name: str) -> Ring:
     if ring.kind is RingKind.GATE:
         raise InvalidTransition(
             f"{name!r} is a gate and runs no containers",
-            f"Use one of {', '.join(settings.runtime_rings)}; `ring-ctl status {name}` shows its candidate.",
+            f"Use one of {', '.join(settings.runtime_rings)}; `ring-ctl status {name}` (tool: ring_status) shows its "
+            "candidate.",
         )
     return ring
 
@@ -69,7 +70,8 @@ def check_not_quarantined(record: RingRecord, ring: str, release: str, override:
         if entry.release == release:
             raise Quarantined(
                 f"release {release} was rolled back from {ring} at {entry.since:%Y-%m-%d %H:%M:%SZ}: {entry.reason}",
-                "Deploy a fixed release (a new one passes freely), or use --force --reason to override.",
+                "A fix passes freely: deploy it and bring it here through its gates. This very release comes back only "
+                "if a person overrides that with --force --reason.",
                 release=release,
             )
 
@@ -163,13 +165,15 @@ def rollback_choice(
     if ways:
         raise NoRollbackTarget(
             f"{ring} cannot go back: the images of every release that proved itself are gone",
-            f"Deploy or promote a release again. Ways back: {listed}.",
+            f"A person has to deploy or promote a release again. Ways back: {listed}.",
             ways=[],
         )
     wanted = f" with {'tag ' + tag if tag else 'id ' + str(release)}" if tag or release else ""
     raise NoRollbackTarget(
         f"{ring} has no earlier release{wanted} that proved itself",
-        f"Ways back: {listed}. `ring-ctl history {ring}` shows what ran.",
+        f"Ways back: {listed}. "
+        + ("" if open_ways(record, lost) else f"A person has to bring a fix, or mend {ring} by hand. ")
+        + f"`ring-ctl history {ring}` shows what ran (tool: ring_history).",
         ways=[way.release for way in ways_back(record)],
     )
 

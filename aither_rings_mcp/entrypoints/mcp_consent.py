@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from aither_rings_mcp.domain.answers import NextAction, PromoteAnswer, RollbackAnswer
-from aither_rings_mcp.domain.approval import promotion_by, ways
+from aither_rings_mcp.domain.approval import asked_of_a_person, promotion_by
 from aither_rings_mcp.entrypoints import mcp_arguments as take
 from aither_rings_mcp.entrypoints.mcp_approval import Asked, Unsaid, asked_of
 
@@ -35,7 +35,7 @@ def no_promotion(args: take.PromoteArguments, asked: Asked, how: Unsaid) -> Prom
         outcome="blocked" if how == "rejected" else "declined_or_unavailable",
         operation_id=asked.operation_id,
         release=asked.release,
-        approval=None if how == "rejected" else ways(asked.plan_id, asked.plan_hash),
+        approval=None if how == "rejected" else asked_of_a_person(asked.plan_id, asked.plan_hash),
     )
 
 
@@ -57,7 +57,7 @@ def no_rollback(args: take.RollbackArguments, asked: Asked, how: Unsaid) -> Roll
         outcome="refused",
         release=asked.release,
         to=asked.release,
-        approval=None if how == "rejected" else ways(asked.plan_id, asked.plan_hash),
+        approval=None if how == "rejected" else asked_of_a_person(asked.plan_id, asked.plan_hash),
     )
 
 

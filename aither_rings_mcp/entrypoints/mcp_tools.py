@@ -86,7 +86,8 @@ class Tools:
 
         A gate that says no is a result: outcome `blocked` with the failed items to fix. A release that turns out bad
         in prod is taken back by itself: outcome `rolled_back`. With outcome `running`, follow it with ring_operation.
-        With `approval_required` a person has to answer: show them `approval.ways`, then repeat with the plan_id.
+        With `approval_required` a person has to answer: pass `approval.words` on as they are and stop; after their yes,
+        repeat with the plan_id.
         """
         grant, actor = self._granted(), actor_of(ctx)
         grant.change()
@@ -179,13 +180,15 @@ class Tools:
         nothing.
         """
         async with self._following(ctx) as reporter:
-            return await self._manager.operation(
+            answer = await self._manager.operation(
                 args.operation_id,
                 wait_s=args.wait_s,
                 include_log=args.include_log,
                 log_cursor=args.log_cursor,
                 watch=reporter.watch,
             )
+        # once is enough
+        return answer.model_copy(update={"gates": ()}) if (answer.result or {}).get("gates") else answer
 
     async def ring_cancel(self, args: take.CancelArguments, ctx: Ctx) -> CancelAnswer:
         """Stop an operation that has touched nothing yet: while it builds, runs gates or prepares.

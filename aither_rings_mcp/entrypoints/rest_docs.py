@@ -17,6 +17,34 @@ _TAGS = [
 ]
 _TOKEN = {"token": {"type": "http", "scheme": "bearer", "description": "From `ring-ctl token create`."}}
 
+ASKED_PLAN: dict[str, Any] = {
+    "ok": True,
+    "summary": "staging -> prod: 2 services come to run prod-0a1b2c3.",
+    "next_actions": [],
+    "as_of": "2026-01-31T12:00:00Z",
+    "plan_id": "plan-0a1b2c3d",
+    "plan_hash": "3f8a0c",
+    "expires_at": "2026-02-01T11:00:00Z",
+    "source": "staging",
+    "target": "prod",
+    "release": "r-0123456789ab",
+    "changes": [{"service": "api", "from": "4d1b43290c1b", "to": "ad7b82eb45d1", "action": "recreate"}],
+    "gates": ["smoke_tests", "manual_approval"],
+    "strategy": "blue_green",
+    "blast_radius": {"services": 2, "critical": ["api"], "ports": [], "downtime": "none"},
+    "approval": {"required": True, "plan_id": "plan-0a1b2c3d", "ways": ["ring-ctl approve plan-0a1b2c3d"]},
+    "asked_by": "demiurge (agent via mcp)",
+    "asked_at": "2026-01-31T11:00:00Z",
+    "state": "open",
+}
+WAITING_PLANS: dict[str, Any] = {
+    "ok": True,
+    "summary": "1 plan waits for a person.",
+    "as_of": "2026-01-31T12:00:00Z",
+    "plans": [ASKED_PLAN],
+    "may_answer": True,
+}
+
 
 def described(app: FastAPI, names: Names, open_paths: Collection[str]) -> None:
     """Has `app` publish a tidied schema: `names` of the config as enums, a token for all but `open_paths`."""

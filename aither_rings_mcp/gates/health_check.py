@@ -42,5 +42,6 @@ class HealthCheck:
             failed_items=tuple(
                 FailedItem(id=s.name, message=f"{s.state}: {s.reason}" if s.reason else str(s.state)) for s in unwell
             ),
-            fix_hint=f"`ring-ctl health {ctx.release.ring}` shows them; look at their logs, then deploy a fix.",
+            fix_hint=f"`ring-ctl health {ctx.release.ring}` (tool: ring_health) shows them; look at their logs, then "
+            "deploy a fix.",
         )

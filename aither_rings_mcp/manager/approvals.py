@@ -67,7 +67,7 @@ class Approvals:
             gates=(),
             strategy=choice.strategy,
             blast_radius=blast_radius(world, rows, config, choice.strategy),
-            approval=approval.ways(plan.id, plan.hash),
+            approval=approval.asked_of_a_person(plan.id, plan.hash),
             warnings=choice.warnings,
         )
 
@@ -180,7 +180,7 @@ class Approvals:
             release=plan.release,
             from_=plan.replaces,
             to=plan.release,
-            approval=None if said else approval.ways(plan.id, plan.hash),
+            approval=None if said else approval.asked_of_a_person(plan.id, plan.hash),
         )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from datetime import datetime
 
-from aither_rings_mcp.domain.budget import Change, Refusal, changes_told, guarded, refusal, told_enough
+from aither_rings_mcp.domain.budget import Change, Refusal, changes_told, guarded, left, refusal, told_enough
 from aither_rings_mcp.domain.errors import Forbidden
 from aither_rings_mcp.domain.model import Actor, RecordedEvent
 from aither_rings_mcp.domain.rollout import Kind
@@ -18,6 +18,8 @@ from aither_rings_mcp.manager.world import World
 #: So many events are read first, and twice as many each time, from the newest back, until older ones make no
 #: difference.
 _PAGE = 100
+#: So few changes left are worth a word.
+_FEW = 2
 
 
 class Budget:
@@ -33,6 +35,17 @@ class Budget:
         now, rule = self._world.clock.now(), self._world.settings.agents
         if found := refusal(actor, ring, self._changes(actor, ring, now), rule, now):
             raise _forbidden(found, actor, source, ring, now)
+
+    def warning(self, actor: Actor, ring: str) -> str | None:
+        """What a plan says to an agent whose changes of this hour are nearly spent."""
+        settings = self._world.settings
+        if actor.kind != "agent" or ring not in guarded(settings):
+            return None
+        now, limit = self._world.clock.now(), settings.agents.changes_per_hour
+        still = left(self._changes(actor, ring, now), settings.agents, now)
+        if still > min(_FEW, limit - 1):
+            return None
+        return f"{still} of the {limit} changes that agents may make within an hour are left; going back is not refused"
 
     def _changes(self, actor: Actor, ring: str, now: datetime) -> tuple[Change, ...]:
         """Oldest first. What has not ended is read before what has: so that nothing ends unseen in between."""

@@ -191,7 +191,7 @@ class Operations:
             if op.request.ring == ring:
                 raise RingBusy(
                     f"{op.id} ({op.request.kind} of {ring}) was interrupted while {op.phase}",
-                    "Carry it on first with `ring-ctl recover`.",
+                    "A person carries it on first with `ring-ctl recover`.",
                     ring=ring,
                     operation_id=op.id,
                     phase=op.phase,

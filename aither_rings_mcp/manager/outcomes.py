@@ -8,6 +8,7 @@ from typing import Any
 
 from aither_rings_mcp.domain import approval
 from aither_rings_mcp.domain.answers import (
+    ApprovalView,
     DeployAnswer,
     LifecycleAnswer,
     NextAction,
@@ -100,7 +101,7 @@ def answer(
                 gates=op.gates,
                 settling_until=op.settling_until,
                 rolled_back_to=back_to,
-                approval=approval.ways(op.approval_plan, op.approval_hash) if op.approval_plan else None,
+                approval=approval_of(op) if op.approval_plan else None,
             )
         case Kind.ROLLBACK:
             return RollbackAnswer(
@@ -128,6 +129,11 @@ def _verification(op: Operation) -> Verification | None:
         why = str(op.failure.record.get("message"))
         return Verification(images_match=False, healthy=0, total=len(op.release.images), reason=why)
     return None
+
+
+def approval_of(op: Operation) -> ApprovalView:
+    """What is asked of a person about an operation that ended so."""
+    return approval.asked_of_a_person(str(op.approval_plan), op.approval_hash)
 
 
 def summary(op: Operation, outcome: str, interrupted: bool = False) -> str:

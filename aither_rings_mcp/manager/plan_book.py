@@ -66,12 +66,13 @@ class PlanBook:
         plan = self._world.plans.load(plan_id)
         if (plan.source, plan.target) != (source, target):
             raise InvalidArguments(
-                f"plan {plan.id} is for {plan.source} -> {plan.target}", f"Make one: `ring-ctl plan {source} {target}`."
+                f"plan {plan.id} is for {plan.source} -> {plan.target}",
+                f"Make one: `ring-ctl plan {source} {target}` (tool: ring_plan).",
             )
         if self._world.clock.now() >= plan.expires_at:
             raise PlanExpired(
                 f"plan {plan.id} expired at {plan.expires_at:%Y-%m-%d %H:%M:%SZ}",
-                f"Make a new one: `ring-ctl plan {source} {target}`.",
+                f"Make a new one: `ring-ctl plan {source} {target}` (tool: ring_plan).",
             )
         check_fits(plan, draft)
         due = approval.gates_due(self._world.settings, source, target, actor, override)
@@ -123,7 +124,7 @@ class PlanBook:
             blast_radius=blast_radius(world, rows, draft.config, choice.strategy)
             if choice
             else BlastRadius(services=0, downtime="none: nothing restarts"),
-            approval=approval.ways(plan.id, plan.hash) if asks else ApprovalView(required=False),
+            approval=approval.asked_of_a_person(plan.id, plan.hash) if asks else ApprovalView(required=False),
             rollback_to=None if gate else now_running,
             warnings=tuple(warnings),
         )

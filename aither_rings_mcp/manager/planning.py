@@ -65,19 +65,20 @@ async def _from_candidate(
         before = next((path.source for path in world.settings.paths if path.target == source), "dev")
         raise InvalidTransition(
             f"{source} holds no candidate, so there is nothing to promote",
-            f"Run `ring-ctl promote {before} {source}` first.",
+            f"Run `ring-ctl promote {before} {source}` first (tool: ring_promote).",
         )
     if candidate.expired(world.clock.now()):
         raise PlanExpired(
             f"the candidate {candidate.tag} ({candidate.release}) expired at {candidate.expires_at:%Y-%m-%d %H:%M:%SZ}",
-            f"Run `ring-ctl promote {candidate.source} {source}` again, so that its gates look at it anew.",
+            f"Run `ring-ctl promote {candidate.source} {source}` (tool: ring_promote) again: its gates "
+            "look at it anew.",
             release=candidate.release,
         )
     tested = world.releases.load(candidate.release)
     if dict(tested.images) != dict(candidate.images):
         raise PlanExpired(
             f"the candidate {candidate.tag} no longer matches the images of its release {candidate.release}",
-            f"Run `ring-ctl promote {candidate.source} {source}` again.",
+            f"Run `ring-ctl promote {candidate.source} {source}` again (tool: ring_promote).",
         )
     await _images_present(world, tested)
     return await _for_target(world, target, tested, replaces)
@@ -132,7 +133,7 @@ def check_fits(plan: Plan, draft: Draft) -> None:
     if reasons := what_changed(plan, fresh, draft.release.id, replaces, draft.release.images):
         raise PlanStale(
             f"plan {plan.id} no longer fits: {'; '.join(reasons)}",
-            f"Make a new one: `ring-ctl plan {plan.source} {plan.target}`.",
+            f"Make a new one: `ring-ctl plan {plan.source} {plan.target}` (tool: ring_plan).",
             changed=list(reasons),
         )
 

@@ -10,6 +10,7 @@ from aither_rings_mcp.domain import approval, policy
 from aither_rings_mcp.domain.access import Role
 from aither_rings_mcp.domain.answers import (
     ApprovalAnswer,
+    AskedPlanAnswer,
     CancelAnswer,
     DeployAnswer,
     DoctorAnswer,
@@ -35,6 +36,7 @@ from aither_rings_mcp.domain.answers import (
     UnlockAnswer,
     UrlAnswer,
     VerifyAnswer,
+    WaitingPlansAnswer,
 )
 from aither_rings_mcp.domain.errors import InvalidArguments, InvalidTransition
 from aither_rings_mcp.domain.freeze import Freeze
@@ -45,7 +47,17 @@ from aither_rings_mcp.domain.slots import Slot
 from aither_rings_mcp.domain.standing import Standing
 from aither_rings_mcp.domain.tunnel import TunnelRule
 from aither_rings_mcp.domain.verdict import blocking
-from aither_rings_mcp.manager import doctor, outcomes, settling, standings, tokens, views, ways_in, working
+from aither_rings_mcp.manager import (
+    doctor,
+    outcomes,
+    settling,
+    standings,
+    tokens,
+    views,
+    waiting_plans,
+    ways_in,
+    working,
+)
 from aither_rings_mcp.manager.approvals import Approvals
 from aither_rings_mcp.manager.budgeting import Budget
 from aither_rings_mcp.manager.evidence_answers import handed_out
@@ -120,7 +132,12 @@ class RingManager:
     ) -> OperationAnswer:
         """One operation; waits up to `wait_s` seconds (None: to its end) for it to end first."""
         op, interrupted = await self._operations.watch(operation_id, wait_s, watch)
-        return views.operation(self._world, op, interrupted, include_log, log_cursor)
+        answer = views.operation(self._world, op, interrupted, include_log, log_cursor)
+        if op.approval_plan and answer.result:
+            view = await waiting_plans.in_words(self._approvals, outcomes.approval_of(op))
+            asked = view.model_dump(mode="json", exclude_none=True)
+            return answer.model_copy(update={"result": {**answer.result, "approval": asked}})
+        return answer
 
     def recent_operations(self) -> tuple[str, ...]:
         """The ids of the newest operations, newest first."""
@@ -155,7 +172,9 @@ class RingManager:
         policy.known_path(self.settings, source, target)
         draft = await draft_promotion(self._world, source, target)
         policy.check_not_quarantined(draft.replaces, target, draft.release.id, None)
-        return await self._plans.shown(draft, self._plans.mint(draft, source, target, actor))
+        shown = await self._plans.shown(draft, self._plans.mint(draft, source, target, actor))
+        spent = self._budget.warning(actor, target)
+        return shown.model_copy(update={"warnings": (*shown.warnings, spent)}) if spent else shown
 
     async def gates(self, source: str, target: str, actor: Actor, watch: Watch | None = None) -> GatesAnswer:
         """Only the gates of a path, against what would be promoted now. Changes nothing."""
@@ -181,6 +200,14 @@ class RingManager:
     async def proposal(self, plan_id: str) -> PlanAnswer:
         """What a person's yes to this plan would let happen, as things stand now."""
         return await self._approvals.proposal(plan_id)
+
+    async def asked_plan(self, plan_id: str) -> AskedPlanAnswer:
+        """The same, with who asked and what was said to it."""
+        return await waiting_plans.asked(self._world, self._approvals, plan_id)
+
+    async def waiting_plans(self) -> WaitingPlansAnswer:
+        """The plans that wait for a person now."""
+        return await waiting_plans.waiting(self._world, self._approvals)
 
     async def answer_plan(
         self, plan_id: str, approved: bool, actor: Actor, note: str | None = None, plan_hash: str | None = None
@@ -289,7 +316,7 @@ class RingManager:
         if approval.needed_to_go_back(self.settings, ring, actor):
             asked = self._approvals.to_go_back(ring, record, choice, actor)
             if unanswered := self._approvals.unanswered(asked):
-                return unanswered
+                return cast("RollbackAnswer", await waiting_plans.worded(self._approvals, unanswered))
         # what was chosen here is what happens, whatever is recorded meanwhile
         pinned = request.model_copy(
             update={"tag": None, "release": choice.release, "plan_id": asked.id if asked else None}
@@ -452,13 +479,14 @@ class RingManager:
             started(operation_id)
         op, interrupted = await self._operations.watch(operation_id, wait_s, watch)
         world, ring = self._world, op.request.ring
-        return outcomes.answer(
+        answer = outcomes.answer(
             op,
             gate=world.is_gate(ring),
             onward=world.onward(ring),
             now=world.clock.now(),
             interrupted=interrupted,
         )
+        return await waiting_plans.worded(self._approvals, answer)
 
     def _rollback_noop(self, ring: str, release: str | None, said: str) -> RollbackAnswer:
         return RollbackAnswer(

@@ -202,7 +202,8 @@ async def health(world: World, ring: str, services: Sequence[str] | None) -> Hea
     return HealthAnswer(
         ok=state == "healthy",
         summary=f"{ring} is {state}: {healthy} of {len(seen)} services healthy"
-        + (f"; critical: {', '.join(critical)}." if critical else "."),
+        + (f"; critical: {', '.join(critical)}" if critical else "")
+        + ("; no release that it could go back to is ready." if critical and not way else "."),
         next_actions=tuple(actions),
         as_of=world.clock.now(),
         ring=ring,
@@ -280,6 +281,11 @@ def verified(world: World) -> VerifyAnswer:
     )
 
 
+def _unasked(actions: tuple[NextAction, ...], log_read: bool) -> tuple[NextAction, ...]:
+    """Without the call that was just made: an agent that follows what is offered would never end."""
+    return tuple(action for action in actions if not (log_read and action.arguments.get("include_log")))
+
+
 def operation(
     world: World, op: Operation, interrupted: bool, include_log: bool, log_cursor: int | None
 ) -> OperationAnswer:
@@ -288,10 +294,11 @@ def operation(
     now = world.clock.now()
     failure = outcomes.failure_of(op)
     result: dict[str, Any] | None = None
-    if op.final and failure is None:
-        answer = outcomes.answer(op, gate=gate, onward=onward, now=now)
-        result = answer.model_dump(mode="json", by_alias=True, exclude_none=True)
     outcome = outcomes.outcome_of(op, gate=gate)
+    actions = () if interrupted else _unasked(outcomes.next_actions(op, outcome, onward), include_log)
+    if op.final and failure is None:
+        answer = outcomes.answer(op, gate=gate, onward=onward, now=now).model_copy(update={"next_actions": actions})
+        result = answer.model_dump(mode="json", by_alias=True, exclude_none=True)
     log: LogSlice | None = None
     if include_log:
         lines, following = world.logs.read(op.id, log_cursor or 0, _LOG_LINES)
@@ -299,7 +306,7 @@ def operation(
     return OperationAnswer(
         ok=not interrupted and op.phase is not Phase.STUCK and (failure is None or op.phase is Phase.CANCELLED),
         summary=failure.message if failure else outcomes.summary(op, outcome, interrupted),
-        next_actions=() if interrupted else outcomes.next_actions(op, outcome, onward),
+        next_actions=actions,
         as_of=now,
         operation_id=op.id,
         kind=op.request.kind,

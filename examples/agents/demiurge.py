@@ -62,7 +62,8 @@ async def report(rings: Rings, target: str, answer: Answer) -> None:
     told(step="promote", to=target, outcome=outcome, why=answer["summary"], to_fix=failed or None)
     if outcome in {"approval_required", "declined_or_unavailable"}:
         approval = answer.get("approval", {})
-        told(step="ask", say=f"{answer['summary']} A person can: {' or '.join(approval.get('ways', []))}")
+        ways = f"{answer['summary']} A person can: {' or '.join(approval.get('ways', []))}"
+        told(step="ask", say=approval.get("words") or ways)
     if outcome in {"rolled_back", "stuck"} and answer.get("operation_id"):
         kept = await rings.call("ring_evidence", operation_id=answer["operation_id"])
         told(step="evidence", operation=answer["operation_id"], sections=[one["name"] for one in kept["sections"]])

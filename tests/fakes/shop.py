@@ -31,6 +31,7 @@ from aither_rings_mcp.domain.settings import Settings
 from aither_rings_mcp.domain.verdict import Verdict
 from aither_rings_mcp.gates.health_check import HealthCheck
 from aither_rings_mcp.gates.manual_approval import ManualApproval
+from aither_rings_mcp.gates.tests_pass import TestsPass
 from aither_rings_mcp.manager.gatekeeper import Gatekeeper
 from aither_rings_mcp.manager.ring_manager import RingManager
 from aither_rings_mcp.manager.world import World
@@ -206,7 +207,12 @@ class Shop:
             keys=KeyFile(state_dir, disk),
             memory=MonitorFile(state_dir, disk),
             gatekeeper=Gatekeeper(
-                {"health_check": HealthCheck, "manual_approval": ManualApproval, "audit": Audit},
+                {
+                    "health_check": HealthCheck,
+                    "manual_approval": ManualApproval,
+                    "audit": Audit,
+                    "tests_pass": TestsPass,
+                },
                 self.clock,
                 FileGateCache(state_dir / "gate-cache"),
             ),

@@ -291,7 +291,7 @@ async def test_an_approval_is_spent_by_the_promotion_that_it_let_through(shop: S
     plan_id = shop.operations()[0].approval_plan
     assert plan_id
     assert asked.approval
-    assert asked.approval.ways == (f"ring-ctl approve {plan_id}", f"ring-ctl reject {plan_id}")
+    assert asked.approval.ways[:2] == (f"ring-ctl approve {plan_id}", f"ring-ctl reject {plan_id}")
     (onward,) = asked.next_actions
     assert (onward.tool, onward.arguments["plan_id"]) == ("ring_promote", plan_id)
     await shop.manager.answer_plan(plan_id, True, EVE)

@@ -93,6 +93,53 @@ async function tried(work) {
   }
 }
 
+const element = (tag, text) => Object.assign(document.createElement(tag), { textContent: text });
+
+function planCard(plan, mayAnswer) {
+  const shown = document.createElement("article");
+  const back = plan.source === plan.target;
+  shown.append(element("h2", back ? `${plan.target} goes back` : `${plan.source} → ${plan.target}`));
+  const radius = plan.blast_radius;
+  const critical = radius.critical.length ? `, critical: ${radius.critical.join(", ")}` : "";
+  const facts = {
+    plan: plan.plan_id,
+    hash: plan.plan_hash,
+    release: plan.release,
+    "asked by": plan.asked_by,
+    "who feels it": `${radius.services} services${critical}; ${radius.downtime}`,
+    "way back": plan.rollback_to,
+    until: when(plan.expires_at),
+  };
+  const list = document.createElement("dl");
+  for (const [name, value] of Object.entries(facts)) {
+    if (value) list.append(element("dt", name), element("dd", value));
+  }
+  const changes = document.createElement("ul");
+  for (const c of plan.changes) {
+    changes.append(element("li", `${c.service}: ${c.action} ${c.from ?? "nothing"} → ${c.to ?? "nothing"}`));
+  }
+  shown.append(list, changes);
+  for (const warning of plan.warnings ?? []) shown.append(element("p", warning));
+  if (mayAnswer) {
+    for (const [label, decision] of [["Approve", "approved"], ["Reject", "rejected"]]) {
+      const button = element("button", label);
+      button.addEventListener("click", () => decide(plan, decision));
+      shown.append(button, " ");
+    }
+  } else {
+    shown.append(element("p", "An approver answers it here with their token, or:"));
+    shown.append(element("code", `ring-ctl approve ${plan.plan_id}`));
+  }
+  return shown;
+}
+
+async function decide(plan, decision) {
+  const note = prompt(`${plan.plan_id}: ${decision}. A word to whoever asked:`);
+  if (note === null) return;
+  const body = { plan_hash: plan.plan_hash, decision, ...(note && { note }) };
+  if (await tried(() => ask(`plans/${plan.plan_id}/approve`, body))) await refresh();
+}
+
 async function look() {
   const status = await ask("rings");
   const runs = (ring) => ring.kind === "runtime" && ["running", "stuck"].includes(ring.state);
@@ -101,7 +148,8 @@ async function look() {
   );
   const pages = await Promise.all(status.rings.map((ring) => ask(`rings/${ring.name}/history?limit=10`)));
   const events = pages.flatMap((page) => page.events).sort((a, b) => b.seq - a.seq).slice(0, 15);
-  return { status, health, events };
+  const waiting = await ask("plans");
+  return { status, health, events, waiting };
 }
 
 async function refresh() {
@@ -110,6 +158,8 @@ async function refresh() {
   $("token-form").hidden = true;
   $("as-of").textContent = `${seen.status.summary} ${when(seen.status.as_of)}`;
   $("rings").replaceChildren(...seen.status.rings.map((ring, at) => card(ring, seen.health[at])));
+  $("plans-section").hidden = seen.waiting.plans.length === 0;
+  $("plans").replaceChildren(...seen.waiting.plans.map((plan) => planCard(plan, seen.waiting.may_answer)));
   $("history").replaceChildren(
     ...seen.events.map((e) => row([when(e.at), e.ring, e.event, e.outcome, e.to, e.actor, e.reason])),
   );
