@@ -16,6 +16,7 @@ from benchmarks.bench import Bench
 from benchmarks.machine import facts
 from benchmarks.report import page
 from benchmarks.rows import traffic
+from benchmarks.rows.clients import clients
 from benchmarks.rows.cold_start import cold_start
 from benchmarks.rows.health import health
 from benchmarks.rows.history import history
@@ -33,6 +34,7 @@ ROWS: Mapping[str, Callable[[Bench], dict[str, Any]]] = {
     "health": health,
     "history": history,
     "cold-start": cold_start,
+    "clients": clients,
 }
 _PLOTS_PYTHON = REPO / ".venv-bench/bin/python"
 

@@ -115,7 +115,7 @@ def _ratios(row: Mapping[str, Any]) -> str:
         ]
         for pair in row["pairs"]
     ]
-    return _table(heads, lines) + _growth(row)
+    return _table(heads, lines) + _growth(row) + "".join(f"\n{note}\n" for note in row.get("notes", ()))
 
 
 def _growth(row: Mapping[str, Any]) -> str:
