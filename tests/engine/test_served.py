@@ -1,26 +1,38 @@
-"""`ring-ctl serve` on the real engine: the article's calls where users ask, with all of prod dead, and two agents."""
+"""`ring-ctl serve` on the real engine: the article's calls where users ask, with all of prod dead; two agents; clients
+that are killed in the middle of a call.
+
+`RINGS_KILLS=20` kills more of them, for the record.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import docker
 import httpx
 import pytest
+import yaml
 from twin_world import TwinWorld
 from worlds import REPO, RING_CTL, wait_for
 
 AGENTS = REPO / "examples/agents"
 #: Demiurge's exit code for a release that was taken back.
 TAKEN_BACK = 7
+KILLS = int(os.environ.get("RINGS_KILLS", "4"))
+SEED = 5
+#: About as long as a call takes; some clients die before the server heard of them, and some after all is done.
+LIVES_S = 8.0
 
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(180 + 30 * KILLS)]
 
 
 class Served:
@@ -40,10 +52,19 @@ class Served:
     def agent(self, program: str, *words: str) -> tuple[int, list[dict[str, Any]]]:
         """Runs one of the agents to its end: its exit code, and the lines of its report."""
         argv = [sys.executable, str(AGENTS / program), *words]
-        env = {**os.environ, "RINGS_TOKEN": self.token, "PYTHONPATH": str(REPO)}
-        done = subprocess.run(argv, env=env, capture_output=True, text=True, timeout=120, check=False)
+        done = subprocess.run(argv, env=self.env, capture_output=True, text=True, timeout=120, check=False)
         assert not done.stderr, done.stderr
         return done.returncode, [json.loads(line) for line in done.stdout.splitlines()]
+
+    @property
+    def env(self) -> dict[str, str]:
+        """What an agent's process finds: its token, and this project's code."""
+        return {**os.environ, "RINGS_TOKEN": self.token, "PYTHONPATH": f"{REPO}:{AGENTS}"}
+
+    def promoting(self, key: str, where: list[str]) -> subprocess.Popen[str]:
+        """A client in the middle of one promotion."""
+        argv = [sys.executable, str(Path(__file__).with_name("promoting.py")), key, *where]
+        return subprocess.Popen(argv, env=self.env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
 
     def kill_prod(self) -> None:
         """`docker kill` of every container of both slots: the engine does not start them again."""
@@ -56,6 +77,10 @@ class Served:
 @pytest.fixture(scope="module")
 def served(engine: docker.DockerClient, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     twin = TwinWorld(engine, tmp_path_factory.mktemp("served"))
+    rules = yaml.safe_load(twin.config.read_text())
+    # one agent after another ships more here than anybody would let one do
+    rules["agents"] = {"changes_per_hour": 1000, "cooldown": "1ms", "breaker": 100}
+    twin.config.write_text(yaml.safe_dump(rules, sort_keys=False))
     try:
         twin.begin()
         log = twin.root / "serve.log"
@@ -134,3 +159,31 @@ def test_atlas_takes_back_a_release_that_died_where_nobody_else_looks(served: Se
         assert (code, told[-1]["verdict"]) == (0, "rolled_back"), told
     assert twin.record["release"] == good != bad
     assert served.front("GET", "/").json()["release"] == good
+
+
+@pytest.mark.promise(4)
+def test_a_client_that_is_killed_at_any_instant_leaves_one_operation_that_ends(
+    served: Served, stdio: list[str]
+) -> None:
+    twin, chance = served.twin, random.Random(SEED)
+    for number in range(KILLS):
+        twin.at_rest()
+        twin.set_fault("ok")
+        before, key = set(operations(twin)), f"kill {number}"
+        where = stdio if number % 2 else [f"{served.url}/mcp"]
+        killed, lived = served.promoting(key, where), chance.uniform(0.5, LIVES_S)
+        with suppress(subprocess.TimeoutExpired):
+            killed.wait(lived)
+        killed.kill()
+        killed.communicate()
+        again = served.promoting(key, where)
+        answer, _ = again.communicate(timeout=90)
+        said = f"{where[0]}, killed after {lived:.1f} s"
+        assert again.returncode == 0, said
+        twin.at_rest()
+        assert set(operations(twin)) - before == {answer.strip()}, said
+        assert twin.told(answer.strip()) == ["promoted"], said
+
+
+def operations(twin: TwinWorld) -> list[str]:
+    return [path.parent.name for path in twin.state_dir.glob("operations/op-*/journal.json")]
