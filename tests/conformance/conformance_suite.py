@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
-from clients.npm_clients import Clients
+from clients.public_clients import Clients
 
 LIMIT_S = 300
 #: The suite's baselines take a warning (a SHOULD that is not followed) for a failure too.

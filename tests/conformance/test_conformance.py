@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from clients.npm_clients import installed
+from clients.public_clients import installed
 from conformance_suite import Report, Suite, verdict
 from doors.rest_site import served
 from fakes.memory import quick_folder

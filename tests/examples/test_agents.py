@@ -21,7 +21,8 @@ from fakes.stories import two_in_prod, with_approval
 
 from aither_rings_mcp.domain.access import Role
 
-AGENTS = Path(__file__).parents[2] / "examples/agents"
+REPO = Path(__file__).parents[2]
+AGENTS = REPO / "examples/agents"
 NEVER = Fault("never-healthy")
 
 
@@ -36,9 +37,22 @@ class Said:
 
 async def agent(site: Site, program: str, *options: str) -> Said:
     """Runs an agent with its token against the server, to its end."""
+    token = await token_of(site, program.removesuffix(".py"))
+    return await ran(program, *options, f"{site.url}/mcp", RINGS_TOKEN=token)
+
+
+async def over_stdio(folder: Path, steps: str, program: str, *options: str) -> tuple[Said, Shop]:
+    """Runs an agent against a server that it starts itself; what the server left behind."""
+    paths = os.pathsep.join(str(path) for path in (REPO, REPO / "tests"))
+    server = [sys.executable, str(REPO / "tests/doors/shop_server.py"), str(folder), *steps.split()]
+    said = await ran(program, *options, *server, PYTHONPATH=paths)
+    (own,) = folder.iterdir()
+    return said, Shop(own)
+
+
+async def ran(program: str, *arguments: str, **environment: str) -> Said:
     process = await asyncio.create_subprocess_exec(
-        sys.executable, str(AGENTS / program), *options, f"{site.url}/mcp",
-        env={**os.environ, "RINGS_TOKEN": await token_of(site, program.removesuffix(".py"))},
+        sys.executable, str(AGENTS / program), *arguments, env={**os.environ, **environment},
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
     try:
@@ -60,12 +74,16 @@ async def token_of(site: Site, name: str) -> str:
     return (await site.shop.manager.create_token(name, Role.OPERATOR, ANN)).token
 
 
+DEMIURGE = ("demiurge.py", "--deploy", "true", "--reason", "a fix of the cart")
+ATLAS = ("atlas.py", "--once", "--looks", "2", "--pause", "0.1")
+
+
 def demiurge(site: Site) -> Any:
-    return agent(site, "demiurge.py", "--deploy", "true", "--reason", "a fix of the cart")
+    return agent(site, *DEMIURGE)
 
 
 def atlas(site: Site) -> Any:
-    return agent(site, "atlas.py", "--once", "--looks", "2", "--pause", "0.1")
+    return agent(site, *ATLAS)
 
 
 @pytest.fixture
@@ -148,3 +166,35 @@ async def test_atlas_holds_what_no_release_is_to_blame_for(site: Site) -> None:
     assert said.code == 1
     assert "has been there since" in said.of(ring="prod", verdict="alert")[0]["held"]
     assert len(site.shop.operations()) == operations
+
+
+# -- the same, with a server that the agent starts
+
+
+async def test_demiurge_takes_a_good_change_to_users_over_stdio(folder: Path) -> None:
+    said, shop = await over_stdio(folder, "ship:v1 deploy:v2", *DEMIURGE)
+    assert said.code == 0, said.lines
+    assert [line["outcome"] for line in said.of(step="promote")] == ["candidate_tagged", "promoted"]
+    (event, *_) = (await shop.manager.history("prod", event="promote")).events
+    assert (event.actor, event.reason) == ("demiurge (agent via mcp)", "a fix of the cart")
+
+
+async def test_demiurge_reports_what_was_taken_back_over_stdio(folder: Path) -> None:
+    said, shop = await over_stdio(folder, "ship:v1 deploy:v2:never-healthy", *DEMIURGE)
+    assert said.code == 7, said.lines
+    assert said.of(step="evidence")[0]["sections"]
+    (event, *_) = (await shop.manager.history("prod", event="promote")).events
+    assert (event.outcome, event.actor) == ("rolled_back", "demiurge (agent via mcp)")
+    assert shop.record().release == shop.record().deployments[0].release
+
+
+async def test_atlas_takes_a_young_bad_release_back_over_stdio_and_leaves_a_good_one(folder: Path) -> None:
+    (folder / "well").mkdir()
+    (folder / "ill").mkdir()
+    well, _ = await over_stdio(folder / "well", "ship:v1 ship:v2 up:shared", *ATLAS)
+    assert (well.code, {line["verdict"] for line in well.lines}) == (0, {"well"})
+    ill, shop = await over_stdio(folder / "ill", "ship:v1 ship:v2 up:shared turn:v2:never-healthy", *ATLAS)
+    assert ill.code == 0, ill.lines
+    assert ill.of(ring="prod", verdict="rolled_back")
+    (event, *_) = (await shop.manager.history("prod", event="rollback")).events
+    assert event.actor == "atlas (agent via mcp)"
