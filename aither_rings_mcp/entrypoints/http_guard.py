@@ -6,7 +6,7 @@ Plain ASGI: answers stream through it untouched.
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from ipaddress import IPv6Address, ip_network
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from mcp.server.auth.middleware.auth_context import AuthContextMiddleware
 from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
 from mcp.server.auth.provider import AccessToken
+from starlette.middleware.cors import CORSMiddleware
 
 from aither_rings_mcp.domain.access import Identity, Role
 from aither_rings_mcp.domain.errors import Forbidden, InvalidArguments, RingError
@@ -22,6 +23,7 @@ from aither_rings_mcp.domain.tokens import Token
 from aither_rings_mcp.entrypoints.asking import IDENTITY
 from aither_rings_mcp.entrypoints.http_hosts import Hosts
 from aither_rings_mcp.entrypoints.http_limits import BoundedBody, Buckets, Pace, retry_after
+from aither_rings_mcp.entrypoints.http_streams import WhileWelcome
 from aither_rings_mcp.entrypoints.problems import Problem, problem
 from aither_rings_mcp.ports import Clock, Tokens
 
@@ -68,6 +70,7 @@ class Guard:
         self._rules = rules
         self._clock = clock
         self._hosts = Hosts(rules.hosts, rules.origins)
+        self._welcomed = _cross_origin(self._let_in, self._hosts.origins)
         self._asked = Buckets(rules.pace, clock.monotonic)
         self._wrong = Buckets(rules.wrong_tokens, clock.monotonic)
         #: Once true it stays so: a file of tokens that vanishes must not open the door.
@@ -83,6 +86,14 @@ class Guard:
             await send({"type": "websocket.close", "code": 1008})
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Host and origin come first: whom we are not here for learns nothing about tokens."""
+        port = (scope.get("server") or (None, None))[1]
+        if foreign := self._hosts.refusal(_header(scope, b"host"), _header(scope, b"origin"), port):
+            await _answer(foreign, send)
+        else:
+            await self._welcomed(scope, receive, send)
+
+    async def _let_in(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             identity = self._admitted(scope)
             await self._paced(identity.token or _peer(scope))
@@ -90,7 +101,8 @@ class Guard:
         except _Refused as refused:
             await _answer(refused.problem, send)
             return
-        body = BoundedBody(receive, send, self._rules.longest_body, lambda: _answer(self._too_long(), send))
+        told = WhileWelcome(send, lambda: self._still_valid(identity))
+        body = BoundedBody(receive, told.send, self._rules.longest_body, lambda: _answer(self._too_long(), send))
         within = IDENTITY.set(identity)
         try:
             await self._app(_introduced(scope, identity), body.receive, body.send)
@@ -102,10 +114,7 @@ class Guard:
             IDENTITY.reset(within)
 
     def _admitted(self, scope: Scope) -> Identity:
-        """Whose request it is. Host and origin come first: whom we are not here for learns nothing about tokens."""
-        port = (scope.get("server") or (None, None))[1]
-        if foreign := self._hosts.refusal(_header(scope, b"host"), _header(scope, b"origin"), port):
-            raise _Refused(foreign)
+        """Whose request it is."""
         shown = _header(scope, b"authorization")
         bearers = [value[7:].strip() for value in shown if value[:7].lower() == "bearer "]
         is_open = scope["path"] in self._rules.open_paths
@@ -124,6 +133,16 @@ class Guard:
         if self._needed or any(name in _PROXIED for name, _ in scope["headers"]):
             raise _Refused(_unauthorized("this server lets in whoever has a token, and none was sent"))
         return Identity(name="anonymous", kind="agent", role=self._rules.local)
+
+    def _still_valid(self, identity: Identity) -> bool:
+        """Whether a token that was let in would be so now."""
+        if identity.token is None:
+            return True
+        try:
+            found = next((token for token in self._tokens.all() if token.id == identity.token), None)
+        except RingError:
+            return False
+        return found is not None and found.state(self._clock.now()) == "valid"
 
     def _wrong_token(self, found: Token | None, scope: Scope) -> Problem:
         wait, go_on = self._wrong.take(_peer(scope))
@@ -157,6 +176,19 @@ class Guard:
             kind="body_too_long",
             headers={"connection": "close"},
         )
+
+
+def _cross_origin(app: ASGIApp, origins: Sequence[str]) -> ASGIApp:
+    """`app` for pages of these origins too: browsers ask beforehand, and show pages only what they are told to."""
+    if not origins:
+        return app
+    return CORSMiddleware(
+        app,
+        allow_origins=origins,
+        allow_methods=["GET", "POST", "DELETE"],
+        allow_headers=["*"],
+        expose_headers=["mcp-session-id", "location", "retry-after", "www-authenticate"],
+    )
 
 
 class _Refused(Exception):

@@ -55,6 +55,14 @@ class Hosts:
         self._origins = frozenset(_understood(origin, _origin(origin), "origin") for origin in origins)
 
     @property
+    def origins(self) -> tuple[str, ...]:
+        """The origins that were given, as browsers write them."""
+        return tuple(
+            f"{scheme}://{named.host}" + (f":{named.port}" if named.port else "")
+            for scheme, named in sorted(self._origins, key=str)
+        )
+
+    @property
     def public(self) -> bool:
         """Whether a host was given that is not this machine's own: people come from elsewhere then."""
         return any(one.host not in _LOOPBACK for one in self._given)

@@ -86,6 +86,28 @@ async def test_own_hosts_and_origins_pass(public: Site) -> None:
         assert (await get(public, "/", token, Origin=origin)).status_code == 200, origin
 
 
+async def test_a_page_of_an_allowed_origin_may_ask_and_read_the_answer(public: Site) -> None:
+    board = {"Origin": "https://board.example.org", "Access-Control-Request-Method": "POST"}
+    async with httpx.AsyncClient(trust_env=False) as client:
+        before = await client.options(
+            f"{public.url}/mcp",
+            headers={**board, "Host": "rings.example.org", "Access-Control-Request-Headers": "authorization,mcp-name"},
+        )
+        foreign = await client.options(
+            f"{public.url}/mcp", headers={**board, "Host": "rings.example.org", "Origin": "https://evil.example"}
+        )
+    assert (before.status_code, before.headers["access-control-allow-origin"]) == (200, board["Origin"])
+    assert "authorization" in before.headers["access-control-allow-headers"]
+    assert foreign.status_code == 403
+    assert "access-control-allow-origin" not in foreign.headers
+    for answer in (
+        await get(public, "/", public.token(Role.VIEWER), Origin=board["Origin"]),
+        await get(public, "/", Origin=board["Origin"]),
+    ):
+        assert answer.headers["access-control-allow-origin"] == board["Origin"], answer.status_code
+    assert "access-control-allow-origin" not in (await get(public, "/", public.token(Role.VIEWER))).headers
+
+
 async def test_host_and_origin_are_looked_at_before_the_token(public: Site) -> None:
     assert (await get(public, Host="evil.example", Origin="https://evil.example")).status_code == 421
     assert (await get(public, Origin="https://evil.example")).status_code == 403
@@ -351,6 +373,20 @@ async def test_a_stream_passes_through_piece_by_piece(local: Site) -> None:
         assert await anext(pieces) == b"data: first\n\n"
         local.seen.go_on.set()
         assert await anext(pieces) == b"data: last\n\n"
+
+
+@pytest.mark.promise(17)
+async def test_a_stream_tells_nothing_more_once_its_token_is_revoked(local: Site) -> None:
+    token = local.token(Role.VIEWER)
+    async with (
+        httpx.AsyncClient(trust_env=False, timeout=30, headers={"Authorization": f"Bearer {token}"}) as client,
+        client.stream("GET", f"{local.url}/stream") as response,
+    ):
+        pieces = response.aiter_bytes()
+        assert await anext(pieces) == b"data: first\n\n"
+        local.tokens.revoke(local.tokens.all()[0].id, local.clock.now())
+        local.seen.go_on.set()
+        assert [piece async for piece in pieces] == []
 
 
 # -- where a server may listen
