@@ -152,6 +152,7 @@ def test_atlas_takes_back_a_release_that_died_where_nobody_else_looks(served: Se
 
     with twin.rules(settles_at_once):
         bad = twin.promote_another()
+        wait_for(lambda: twin.record.get("settling") is None, 45, "it has settled: nobody watches it any more")
         twin.at_rest()
         for container in twin.containers(twin.project(twin.slot)):
             container.kill()
