@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import cache
 
 MASK = "[redacted]"
 
@@ -78,11 +79,6 @@ _KEY_END = re.compile(
     r"(?:^(?:\S{1,40} )?[A-Za-z0-9+/=]{4,76}\r?\n){1,80}(?:\S{1,40} )?-----END [A-Z ]{0,40}PRIVATE KEY(?: BLOCK)?-----",
     re.MULTILINE,
 )
-_COMPILED = tuple(
-    (re.compile(pattern, re.IGNORECASE | re.DOTALL | re.MULTILINE), replacement) for pattern, replacement in _RULES
-)
-
-
 _FRAGMENT = re.compile(r"[A-Za-z0-9]+")
 #: Shorter than this, a value is masked only where it stands alone: it may be a part of other words.
 _DISTINCT = 8
@@ -122,8 +118,15 @@ def _spellings(char: str) -> str:
     return f"(?:{'|'.join(ways)})"
 
 
+@cache
+def _compiled() -> tuple[tuple[re.Pattern[str], str], ...]:
+    """Compiled when the first text comes: a client waits for the server to start, and nothing is said until then."""
+    flags = re.IGNORECASE | re.DOTALL | re.MULTILINE
+    return tuple((re.compile(pattern, flags), replacement) for pattern, replacement in _RULES)
+
+
 def redact(text: str) -> str:
     """The text with everything that looks like a secret masked; safe to apply twice."""
-    for pattern, replacement in _COMPILED:
+    for pattern, replacement in _compiled():
         text = pattern.sub(replacement, text)
     return _KEY_END.sub(MASK, text) if "PRIVATE KEY" in text else text
