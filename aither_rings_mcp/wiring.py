@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from pydantic import BaseModel
 
@@ -16,7 +16,6 @@ from aither_rings_mcp.adapters.capacity import HostCapacity
 from aither_rings_mcp.adapters.claim_files import ClaimFiles
 from aither_rings_mcp.adapters.compose import DockerCompose
 from aither_rings_mcp.adapters.container_events import ContainerDeaths
-from aither_rings_mcp.adapters.drill_site import TemporarySite
 from aither_rings_mcp.adapters.edge import FOLDER, HaproxyEdge, NoEdge, controller_socket
 from aither_rings_mcp.adapters.engine import DockerEngine
 from aither_rings_mcp.adapters.evidence_files import EvidenceFiles
@@ -40,11 +39,13 @@ from aither_rings_mcp.adapters.workers import WorkerProcesses
 from aither_rings_mcp.config import Loaded, load
 from aither_rings_mcp.domain.naming import digest
 from aither_rings_mcp.domain.settings import Settings
-from aither_rings_mcp.manager.drill import Drill
 from aither_rings_mcp.manager.gatekeeper import Gatekeeper
 from aither_rings_mcp.manager.ring_manager import RingManager
 from aither_rings_mcp.manager.world import World
 from aither_rings_mcp.ports import Clock, Gate, Healer, Tokens
+
+if TYPE_CHECKING:
+    from aither_rings_mcp.manager.drill import Drill
 
 GATES_GROUP = "aither_rings.gates"
 CONFIG_VARIABLE = "RINGS_CONFIG"
@@ -128,6 +129,10 @@ def build_installation(given: Path | None = None) -> Installation:
 
 def build_drill() -> Drill:
     """A drill on rings of its own; it needs an engine and nothing else."""
+    # Only drills need these, and every other start would wait for them.
+    from aither_rings_mcp.adapters.drill_site import TemporarySite
+    from aither_rings_mcp.manager.drill import Drill
+
     return Drill(TemporarySite(DockerEngine(), installation), build_world, SystemClock())
 
 

@@ -14,7 +14,7 @@ from aither_rings_mcp.entrypoints.arguments import KEY, WAITING, Moment, Publish
 class Arguments(ArgModelBase):
     """What one tool takes. Nothing is coerced and nothing is ignored: `dryrun=true` must not become a real run."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, defer_build=True)
 
     def model_dump_one_level(self) -> dict[str, Any]:
         """The tool function gets the model itself, as `args`."""

@@ -7,6 +7,7 @@ import inspect
 import json
 import logging
 from collections.abc import Awaitable, Callable, Iterator, Mapping
+from functools import cached_property
 from typing import Any
 
 from mcp.server.mcpserver import Context, MCPServer
@@ -15,7 +16,7 @@ from mcp.server.mcpserver.tools import Tool
 from mcp.server.mcpserver.utilities.func_metadata import FuncMetadata
 from mcp_types import CallToolResult, InputRequiredResult, TextContent, ToolAnnotations
 from mcp_types import Tool as ListedTool
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from aither_rings_mcp.domain.access import Role
 from aither_rings_mcp.domain.answers import Answer
@@ -82,6 +83,16 @@ def hints(title: str, destructive: bool, again: bool | None = None) -> ToolAnnot
     )
 
 
+class RingTool(Tool):
+    """A tool that makes the schema of its answers when it is listed, not while a client waits for the start."""
+
+    answer: type[Answer] = Field(exclude=True)
+
+    @cached_property
+    def output_schema(self) -> dict[str, Any]:
+        return said.output_schema(self.answer)
+
+
 def as_tool(
     fn: Callable[[Any, Ctx], Awaitable[Answer | InputRequiredResult]],
     arguments: type[take.Arguments],
@@ -95,13 +106,14 @@ def as_tool(
         answer = await fn(args, ctx)
         return answer if isinstance(answer, InputRequiredResult) else rendered(answer)
 
-    return Tool(
+    return RingTool(
         fn=call,
         name=fn.__name__,
         title=annotations.title,
         description=" ".join((inspect.getdoc(fn) or "").split()),
         parameters=published,
-        fn_metadata=FuncMetadata(arg_model=arguments, output_schema=said.output_schema(answer)),
+        fn_metadata=FuncMetadata(arg_model=arguments),
+        answer=answer,
         is_async=True,
         context_kwarg="ctx",
         annotations=annotations,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 from typing import Literal, cast
 
 from aither_rings_mcp.domain import approval, policy
@@ -67,6 +68,7 @@ from aither_rings_mcp.manager.monitor import Monitor
 from aither_rings_mcp.manager.operations import Operations, Started, Watch
 from aither_rings_mcp.manager.plan_book import PlanBook
 from aither_rings_mcp.manager.planning import draft_promotion
+from aither_rings_mcp.manager.shared_looks import SharedLooks
 from aither_rings_mcp.manager.unlock import unlock
 from aither_rings_mcp.manager.way_back import lost_releases
 from aither_rings_mcp.manager.world import BACKBONE, World
@@ -83,6 +85,7 @@ class RingManager:
         self._freezing = Freezing(world)
         self._budget = Budget(world)
         self._approvals = Approvals(world, self._plans)
+        self._looks = SharedLooks()
 
     @property
     def settings(self) -> Settings:
@@ -99,10 +102,12 @@ class RingManager:
     # -- looking
 
     async def status(self, ring: str | None = None, detailed: bool = False) -> StatusAnswer:
-        return await views.status(self._world, self._operations, ring, detailed)
+        look = partial(views.status, self._world, self._operations, ring, detailed)
+        return await self._looks.shared(("status", ring, detailed), look)
 
     async def health(self, ring: str, services: Sequence[str] | None = None) -> HealthAnswer:
-        return await views.health(self._world, ring, services)
+        look = partial(views.health, self._world, ring, services)
+        return await self._looks.shared(("health", ring, tuple(services or ())), look)
 
     async def history(
         self,

@@ -19,7 +19,7 @@ from fakes.stories import STORIES, Story, end_of
 from aither_rings_mcp.domain.errors import RingError
 from aither_rings_mcp.domain.rollout import Kind, Phase
 
-pytestmark = [pytest.mark.promise(5), pytest.mark.promise(9), pytest.mark.promise(12), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.promise(5), pytest.mark.promise(9), pytest.mark.promise(12)]
 
 #: Where going through every effect would take too long: this many, drawn with a fixed seed, per story.
 DRAWN = 6

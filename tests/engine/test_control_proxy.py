@@ -17,7 +17,7 @@ from docker.models.containers import Container
 from tiny_world import TinyWorld
 from worlds import LABEL_TEST, REPO, local_images, wait_for
 
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(90)]
+pytestmark = pytest.mark.engine
 HAPROXY = local_images().get("HAPROXY_IMAGE", "haproxy:3.0-alpine")
 PYTHON = local_images().get("SAMPLE_BASE_IMAGE", "python:3.12-slim")
 

@@ -33,7 +33,7 @@ from aither_rings_mcp.domain.errors import ConfigInvalid
 from aither_rings_mcp.domain.settings import Settings
 from aither_rings_mcp.domain.slots import Route, Slot
 
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.engine
 PYTHON = local_images().get("SAMPLE_BASE_IMAGE", "python:3.12-slim")
 BLUE, GREEN = Route(slot=Slot.BLUE), Route(slot=Slot.GREEN)
 PUBLIC = "shop.example.com"

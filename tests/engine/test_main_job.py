@@ -13,7 +13,7 @@ import pytest
 from shipped_world import ShippedWorld
 from worlds import Said, wait_for
 
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.engine
 
 LOOK_UPS = 50
 #: Looks every name up, tries every address, and prints what it saw; runs inside a container of a ring.

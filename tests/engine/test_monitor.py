@@ -24,6 +24,13 @@ def taken_back(small: SmallWorld, bad: str) -> dict[str, Any]:
     return wait_for(look, 60, f"{bad} is taken back")
 
 
+def watched_release(small: SmallWorld) -> str:
+    """Another release in prod, which the monitor has begun to watch."""
+    small.promote_another()
+    wait_for(lambda: small.ctl("health", "prod").answer["monitor"]["armed"], 10, "the monitor is armed")
+    return str(small.ring("prod")["release"])
+
+
 @pytest.mark.promise(7, 8, 10)
 def test_a_critical_service_that_dies_after_its_promotion_is_seen_at_once_and_its_release_taken_back(
     small: SmallWorld,
@@ -31,9 +38,7 @@ def test_a_critical_service_that_dies_after_its_promotion_is_seen_at_once_and_it
     good = small.ring("prod")["release"]
     # so slow a pace that only the engine's events can have told it
     with watched(small, poll="10m") as monitor:
-        small.promote_another()
-        bad = small.ring("prod")["release"]
-        wait_for(lambda: small.ctl("health", "prod").answer["monitor"]["armed"], 10, "the monitor is armed")
+        bad = watched_release(small)
         small.container("prod", "veil").kill()
         monitor.says("critical services exit or restart: veil", 5)
         operation = taken_back(small, bad)
@@ -51,8 +56,7 @@ def test_a_critical_service_that_dies_after_its_promotion_is_seen_at_once_and_it
 def test_killed_monitors_and_workers_change_nothing_about_the_end(small: SmallWorld) -> None:
     good = small.ring("prod")["release"]
     with watched(small, dead_for="4s", unhealthy_for="4s") as monitor:
-        small.promote_another()
-        bad = small.ring("prod")["release"]
+        bad = watched_release(small)
         small.container("prod", "veil").kill()
         monitor.says("critical services exit or restart: veil")
         began = wait_for(lambda: first_look(small, bad), 10, "it is on disk what was seen")

@@ -238,7 +238,6 @@ def lost_ways(world: ScratchWorld) -> str:
 
 
 @pytest.mark.promise(9)
-@pytest.mark.timeout(180)
 def test_after_a_real_system_prune_the_way_back_is_open_and_older_ones_are_told_as_lost(
     private: PrivateEngine, world: ScratchWorld
 ) -> None:

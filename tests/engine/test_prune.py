@@ -29,7 +29,6 @@ from aither_rings_mcp.wiring import installation
 pytestmark = [pytest.mark.engine, pytest.mark.promise(9)]
 
 
-@pytest.mark.timeout(240)
 def test_a_prune_of_all_that_does_not_run_leaves_the_way_back_open(small: SmallWorld) -> None:
     good = small.running_images("prod")
     assert small.release("ok").code == 0

@@ -37,13 +37,13 @@ class Running:
 
     def kill_and_start_again(self) -> None:
         self.process.kill()
-        self.process.wait(10)
+        self.process.wait(30)
         self.process = self._started()
 
     def stop(self) -> int:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(10)
+        return self.process.wait(30)
 
 
 @contextmanager
