@@ -30,16 +30,18 @@ class OperationLogFiles:
             os.close(fd)
 
     def read(self, operation_id: str, cursor: int, limit: int) -> tuple[tuple[str, ...], int]:
-        """At most `limit` whole lines from byte `cursor`, and the cursor to go on from."""
+        """At most `limit` whole lines from byte `cursor`, and the cursor to go on from; behind the end is the end."""
         path = self._path(operation_id)
         if not path.exists():
             return (), 0
         with path.open("rb") as file:
-            file.seek(max(0, cursor))
+            # whoever asks chooses the number, and none beyond the end is a place in the file
+            begin = min(max(0, cursor), os.fstat(file.fileno()).st_size)
+            file.seek(begin)
             raw = file.read(_READ_MOST)
         whole = raw[: raw.rfind(b"\n") + 1].splitlines(keepends=True)[:limit]
         lines = tuple(line.decode(errors="replace").rstrip("\n") for line in whole)
-        return lines, max(0, cursor) + sum(len(line) for line in whole)
+        return lines, begin + sum(len(line) for line in whole)
 
     def _path(self, operation_id: str) -> Path:
         return self._operations / operation_id / "log.txt"
