@@ -172,13 +172,13 @@ def test_a_kill_at_any_instant_leaves_one_release_everywhere_told_once(
     kinds = ("promote", "refused", "rollback")
     durations = {kind: killer.undisturbed(kind) for kind in kinds}
     figures = killer.figures
-    tries = 0
+    within, tries = dict(durations), 0
     # one that came too late, after the end, does not count, and tells that the next may end as early
     while figures.hit.total() < KILLS and tries < 3 * KILLS:
         kind, hit = kinds[tries % 3], figures.hit.total()
-        killer.kill_one(kind, durations[kind])
+        killer.kill_one(kind, within[kind])
         if figures.hit.total() == hit:
-            durations[kind] *= 0.7
+            within[kind] *= 0.7
         tries += 1
     for name, seen in (("durations", durations), ("hit", figures.hit), ("ends", figures.ends)):
         record_property(name, dict(seen))

@@ -71,7 +71,7 @@ _BUSY = 3
 
 
 def wait_for(condition: Callable[[], T | None], limit: float, what: str) -> T:
-    """What `condition` gives once it gives something; fails after `limit` seconds, or more beside other tests."""
+    """What `condition` gives once it gives something; fails after `limit` seconds of a machine at rest."""
     limit *= _BUSY
     until = time.monotonic() + limit
     while time.monotonic() < until:
