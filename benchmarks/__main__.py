@@ -44,6 +44,7 @@ def main() -> None:
     options = _options()
     for name in [name for name in os.environ if name.startswith(("RINGS_", "AITHER_", "COMPOSE_"))]:
         del os.environ[name]  # somebody's own rings
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed package has its bytecode
     out: Path = options.out
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was made is taken away all the same
     raw = out / "raw"
