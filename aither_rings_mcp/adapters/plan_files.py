@@ -72,6 +72,12 @@ class PlanFiles:
                 refused="answered_already",
             )
 
+    def withdraw(self, plan: Plan) -> None:
+        """Takes the answer to a plan away: as if nobody had given one."""
+        path = self._file(plan.id, "answer.json")
+        with durable.explained(path), suppress(FileNotFoundError):
+            self._disk.remove(path)
+
     def approval(self, plan: Plan, now: datetime, operation: str = "") -> tuple[str, Actor] | None:
         """`approved` or `rejected`, and by whom; None unless said of this very plan, lately, and not used by another
         operation than this one.

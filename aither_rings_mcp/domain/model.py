@@ -7,7 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AliasChoices, AwareDatetime, Field, SerializerFunctionWrapHandler, model_serializer
+from pydantic import AfterValidator, AliasChoices, AwareDatetime, Field, SerializerFunctionWrapHandler, model_serializer
 
 from aither_rings_mcp.domain.redact import redact
 from aither_rings_mcp.domain.slots import Slot, Traffic
@@ -57,7 +57,7 @@ class Override(Value):
     """A bypass of the gates: by whom and why. It stays visible until the next release."""
 
     by: str
-    reason: Annotated[str, Field(min_length=3)]
+    reason: Annotated[str, Field(min_length=3), AfterValidator(redact)]  # every look at the ring shows it
 
 
 class SchemaChange(StrEnum):

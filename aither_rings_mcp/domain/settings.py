@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal, Self, cast
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
@@ -280,6 +280,12 @@ class GateSpec(Value):
     cache: bool = Field(default=False, description="a pass counts again for the same release and gate version")
     after: tuple[str, ...] = Field(default=(), description="names of gates that have to pass first")
     options: Mapping[str, Any] = Field(default_factory=dict, alias="with")
+
+    @model_validator(mode="after")
+    def _a_yes_counts_once(self) -> Self:
+        if self.cache and self.gate == "manual_approval":
+            raise ValueError("`cache` would make one person's yes count for every later plan: take it away here")
+        return self
 
     @property
     def label(self) -> str:

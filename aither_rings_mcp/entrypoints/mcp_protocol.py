@@ -23,6 +23,7 @@ from aither_rings_mcp.domain.answers import Answer
 from aither_rings_mcp.domain.approval import person_at
 from aither_rings_mcp.domain.errors import InternalError, InvalidArguments, RingError, in_one_line
 from aither_rings_mcp.domain.model import Actor
+from aither_rings_mcp.domain.redact import redact
 from aither_rings_mcp.entrypoints import arguments as said
 from aither_rings_mcp.entrypoints import mcp_arguments as take
 from aither_rings_mcp.entrypoints.asking import IDENTITY
@@ -141,6 +142,7 @@ def refused(error: RingError) -> CallToolResult:
 
 def refused_as(error: Mapping[str, object]) -> CallToolResult:
     """An error that is JSON already, as `RingError.as_dict` gives it."""
+    error = {name: redact(fact) if isinstance(fact, str) else fact for name, fact in error.items()}
     facts = json.dumps(error, ensure_ascii=False, separators=(",", ":"), default=str)
     text = f"ERROR {error['code']}: {in_one_line(error)}\n{facts}"
     return CallToolResult(content=[TextContent(type="text", text=text)], is_error=True)

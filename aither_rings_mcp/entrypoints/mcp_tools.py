@@ -27,6 +27,7 @@ from aither_rings_mcp.domain.answers import (
     RollbackAnswer,
     StatusAnswer,
 )
+from aither_rings_mcp.domain.approval import same_asker
 from aither_rings_mcp.domain.model import Actor
 from aither_rings_mcp.domain.settings import Settings
 from aither_rings_mcp.entrypoints import mcp_arguments as take
@@ -211,7 +212,10 @@ class Tools:
         return self._grant.to(IDENTITY.get())
 
     def _asking(self, ctx: Ctx) -> Asking:
-        return Asking(self._manager, ctx, person_of(ctx), self._manager.settings.approvals.elicitation)
+        person = person_of(ctx)
+        # where a person asks for it, nobody else sits at their client
+        allowed = self._manager.settings.approvals.elicitation and not same_asker(actor_of(ctx), person)
+        return Asking(self._manager, ctx, person, allowed)
 
     @asynccontextmanager
     async def _following(self, ctx: Ctx, actor: Actor | None = None) -> AsyncGenerator[Reporter]:

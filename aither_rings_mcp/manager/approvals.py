@@ -94,7 +94,11 @@ class Approvals:
             self._told_of_refusal(plan_id, plan, actor, error)
             raise
         decision = "approved" if approved else "rejected"
-        self._tell(plan, decision, actor, note)
+        try:
+            self._tell(plan, decision, actor, note)
+        except RingError:
+            world.plans.withdraw(plan)  # no answer counts that the history does not know
+            raise
         return ApprovalAnswer(
             ok=True,
             summary=f"Plan {plan.id} ({_in_short(plan)}, {plan.release}) is {decision}.",
@@ -191,7 +195,7 @@ def spend_way_back(world: World, op: Operation) -> None:
         return
     plan = world.plans.load(op.request.plan_id) if op.request.plan_id else None
     said = world.plans.approval(plan, world.clock.now(), op.id) if plan else None
-    if plan is None or said is None or said[0] != "approved":
+    if plan is None or said is None or said[0] != "approved" or approval.same_asker(op.actor, said[1]):
         raise Forbidden(
             f"nobody approved this rollback of {ring}",
             f"Ask for it again, and have a person approve the plan: rollbacks of {ring} by agents wait for one.",

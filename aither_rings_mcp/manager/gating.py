@@ -10,7 +10,8 @@ from pathlib import Path
 import anyio
 
 from aither_rings_mcp.domain.answers import Progress
-from aither_rings_mcp.domain.model import Release
+from aither_rings_mcp.domain.approval import same_asker
+from aither_rings_mcp.domain.model import Actor, Release
 from aither_rings_mcp.domain.plan import Plan
 from aither_rings_mcp.domain.rollout import Phase
 from aither_rings_mcp.domain.settings import GateSpec
@@ -24,10 +25,11 @@ from aither_rings_mcp.ports import GateContext, OnLine
 
 @dataclass(frozen=True)
 class PlanDesk:
-    """A person's answer to one plan (`ports.ApprovalDesk`)."""
+    """A person's answer to one plan (`ports.ApprovalDesk`). That of `asker`, who wants the change, does not count."""
 
     world: World
     plan: Plan | None
+    asker: Actor | None = None
 
     async def approved_by(self) -> str | None:
         return self._answer("approved")
@@ -39,7 +41,9 @@ class PlanDesk:
         if self.plan is None:
             return None
         answer = self.world.plans.approval(self.plan, self.world.clock.now())
-        return str(answer[1]) if answer and answer[0] == decision else None
+        if answer is None or answer[0] != decision or (self.asker and same_asker(self.asker, answer[1])):
+            return None
+        return str(answer[1])
 
 
 async def examine(
@@ -47,14 +51,18 @@ async def examine(
     path: RingPath,
     tested: Release,
     plan: Plan | None,
+    asker: Actor,
     logs: Path,
     on_line: OnLine,
     on_result: Callable[[GateResult], None] | None = None,
 ) -> tuple[GateResult, ...]:
-    """Every gate's answer about `tested`, in the order of the path. A preview, if needed, is gone afterwards."""
+    """Every gate's answer about `tested`, which `asker` wants moved, in the order of the path.
+
+    A preview, if needed, is gone afterwards.
+    """
     preview = world.settings.rings[path.source].preview
     async with Stage(world, tested, preview, on_line) as stage:
-        return await _asked(world, path, tested, stage, PlanDesk(world, plan), logs, on_result)
+        return await _asked(world, path, tested, stage, PlanDesk(world, plan, asker), logs, on_result)
 
 
 async def watched(
@@ -80,7 +88,7 @@ async def watched(
         group.start_soon(tell)
         with said:
             logs = world.journals.folder(f"op-{plan.id}") / "gates"
-            results = await examine(world, path, tested, plan, logs, said.send_nowait, told)
+            results = await examine(world, path, tested, plan, plan.by, logs, said.send_nowait, told)
     return results
 
 

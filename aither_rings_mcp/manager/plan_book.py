@@ -9,7 +9,7 @@ from datetime import timedelta
 from aither_rings_mcp.domain import approval
 from aither_rings_mcp.domain.answers import ApprovalView, BlastRadius, PlanAnswer
 from aither_rings_mcp.domain.composition import host_ports
-from aither_rings_mcp.domain.errors import InvalidArguments, PlanExpired
+from aither_rings_mcp.domain.errors import Forbidden, InvalidArguments, PlanExpired
 from aither_rings_mcp.domain.freeze import freeze_of
 from aither_rings_mcp.domain.freeze import warning as freeze_warning
 from aither_rings_mcp.domain.model import Actor, Override
@@ -80,6 +80,13 @@ class PlanBook:
             raise InvalidArguments(
                 f"plan {plan.id} is for a promotion through its gates, not for this way past them",
                 "Promote with force and without a plan: that makes one which a person can approve.",
+            )
+        answer = self._world.plans.approval(plan, self._world.clock.now()) if approval.has_gate(due) else None
+        if answer and approval.same_asker(actor, answer[1]):
+            raise Forbidden(
+                f"{actor} answered plan {plan.id} and cannot apply it: nobody approves their own request",
+                "Promote without the plan: that makes a new one, which somebody else can approve.",
+                refused="own_request",
             )
         return plan
 

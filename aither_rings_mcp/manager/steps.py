@@ -138,6 +138,7 @@ class Steps:
             path,
             draft.tested,
             plan,
+            op.actor,
             world.journals.folder(op.id) / "gates",
             self._say,
             self._gate_said,

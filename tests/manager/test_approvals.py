@@ -12,11 +12,13 @@ from fakes.checks import everything
 from fakes.machine import Fault
 from fakes.shop import ANN, BOT, EVE, Shop, settings
 from fakes.stories import candidate
+from pydantic import ValidationError
 
 from aither_rings_mcp.domain.approval import person_at
-from aither_rings_mcp.domain.errors import Forbidden, PlanStale, RingError
+from aither_rings_mcp.domain.errors import Forbidden, InvalidArguments, PlanStale, RingError, StateUnreadable
 from aither_rings_mcp.domain.model import Override
 from aither_rings_mcp.domain.rollout import Kind, Request
+from aither_rings_mcp.domain.settings import GateSpec
 
 pytestmark = pytest.mark.promise(13)
 CHECK = [{"gate": "health_check"}]
@@ -345,3 +347,64 @@ async def test_a_persons_look_at_a_plan_has_the_verdicts_there_are(shop: Shop) -
     }  # fmt: skip
     assert shown.changes
     assert shown.blast_radius.services == 2
+
+
+# -- who applies it is not who approved it
+
+
+@pytest.mark.parametrize("seen", [False, True], ids=["answered first", "asked first"])
+async def test_who_approved_a_plan_that_another_made_cannot_apply_it(shop: Shop, seen: bool) -> None:
+    plan = await plan_of(shop)
+    boss = BOT.model_copy(update={"name": "boss"})
+    shop.clock.seconds += 10
+    if seen:
+        asked = await shop.manager.promote("staging", "prod", boss, plan_id=plan.plan_id)
+        assert asked.outcome == "approval_required"
+    await shop.manager.answer_plan(plan.plan_id, True, boss, None, plan.plan_hash)
+    with pytest.raises(Forbidden, match="their own request"):
+        await shop.manager.promote("staging", "prod", boss, plan_id=plan.plan_id)
+    assert shop.record().tag != shop.record("staging").tag
+    assert (await by_bot(shop, plan_id=plan.plan_id)).outcome == "promoted"  # who made it asked somebody else
+
+
+async def test_an_answer_that_the_history_could_not_take_is_none(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = await plan_of(shop)
+
+    def full(event: object) -> None:
+        raise StateUnreadable("no space left", "Make room.")
+
+    with monkeypatch.context() as broken, pytest.raises(StateUnreadable):
+        broken.setattr(shop.world.history, "append", full)
+        await shop.manager.answer_plan(plan.plan_id, True, EVE)
+    assert (await by_bot(shop, plan_id=plan.plan_id)).outcome == "approval_required"
+    await shop.manager.answer_plan(plan.plan_id, True, EVE)
+    assert (await by_bot(shop, plan_id=plan.plan_id)).outcome == "promoted"
+
+
+def test_a_yes_cannot_be_cached() -> None:
+    with pytest.raises(ValidationError, match="every later plan"):
+        GateSpec(gate="manual_approval", cache=True)
+
+
+# -- keys
+
+
+async def test_a_key_goes_on_with_the_plan_that_a_person_was_asked_about(shop: Shop) -> None:
+    asked = await by_bot(shop, idempotency_key="k")
+    await shop.manager.answer_plan(asked.approval.plan_id, True, EVE)
+    done = await by_bot(shop, plan_id=asked.approval.plan_id, idempotency_key="k")
+    assert done.outcome == "promoted"
+    again = await by_bot(shop, idempotency_key="k")
+    assert again.operation_id == done.operation_id
+
+
+async def test_a_key_answers_for_no_other_plan_and_no_other_actor(shop: Shop) -> None:
+    asked = await by_bot(shop, idempotency_key="k")
+    with pytest.raises(InvalidArguments, match="another request"):
+        await by_bot(shop, plan_id="plan-deadbeef", idempotency_key="k")
+    other = await shop.manager.promote("staging", "prod", BOT.model_copy(update={"name": "eva"}), idempotency_key="k")
+    assert other.operation_id != asked.operation_id
+
+
+def test_why_somebody_went_past_the_gates_holds_no_secret() -> None:
+    assert "hunter2secret" not in Override(by="bot", reason="the password=hunter2secret was wrong").reason
