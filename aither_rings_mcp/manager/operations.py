@@ -6,7 +6,6 @@ import secrets
 from collections.abc import Awaitable, Callable
 
 from aither_rings_mcp.domain.answers import ActiveOperation, Progress
-from aither_rings_mcp.domain.approval import same_asker
 from aither_rings_mcp.domain.errors import EngineFailure, InvalidArguments, RingBusy
 from aither_rings_mcp.domain.log_lines import seconds_into, unstamped
 from aither_rings_mcp.domain.model import Actor
@@ -51,7 +50,7 @@ class Operations:
         try:
             # Read after the claim: whoever was faster has journalled by now.
             recent = world.journals.recent(_LOOK_BACK)
-            if idempotency_key and (before := _same_key(recent, idempotency_key, request, actor)):
+            if idempotency_key and (before := _same_key(recent, idempotency_key, request)):
                 return before
             if claim is None:
                 raise self._busy(request.ring)
@@ -69,11 +68,11 @@ class Operations:
                 claim.release()
         return op
 
-    def started(self, idempotency_key: str | None, request: Request, actor: Actor) -> str | None:
-        """The id of the operation that this actor already started with this key, if any."""
+    def started(self, idempotency_key: str | None, request: Request) -> str | None:
+        """The id of the operation that this key already started, if any."""
         if idempotency_key is None:
             return None
-        before = _same_key(self._world.journals.recent(_LOOK_BACK), idempotency_key, request, actor)
+        before = _same_key(self._world.journals.recent(_LOOK_BACK), idempotency_key, request)
         return before.id if before else None
 
     async def free(self, ring: str) -> None:
@@ -211,11 +210,11 @@ def _to_the_end(lines: tuple[str, ...], op: Operation) -> tuple[tuple[str, ...],
     return (lines[: ending[0]], True) if ending else (lines, False)
 
 
-def _same_key(recent: tuple[Operation, ...], key: str, request: Request, actor: Actor) -> Operation | None:
-    """What this actor started with this key. To come back with the plan that a person was asked about is to go on."""
+def _same_key(recent: tuple[Operation, ...], key: str, request: Request) -> Operation | None:
+    """What was started with this key, by whomever; who comes back with the plan that a person was asked about goes on."""
     for op in recent:
         goes_on = op.approval_plan is not None and op.approval_plan == request.plan_id
-        if op.idempotency_key == key and same_asker(op.actor, actor) and not goes_on:
+        if op.idempotency_key == key and not goes_on:
             if not _same_wish(op.request, request):
                 raise InvalidArguments(
                     f"the idempotency key was used for another request: {op.request.kind} {op.request.ring} ({op.id})",

@@ -243,7 +243,7 @@ class RingManager:
         asked = Request(
             kind=Kind.PROMOTE, ring=target, source=source, plan_id=plan_id, reason=reason, override=override
         )
-        if before := self._operations.started(idempotency_key, asked, actor):
+        if before := self._operations.started(idempotency_key, asked):
             return cast("PromoteAnswer", await self._result(before, wait_s, watch, started))
         await self._operations.free(target)
 
@@ -297,7 +297,7 @@ class RingManager:
         if tag is not None and release is not None:
             raise InvalidArguments("both a tag and a release are named", "Name one of them, or none for the last good.")
         request = Request(kind=Kind.ROLLBACK, ring=ring, tag=tag, release=release, reason=reason)
-        if before := self._operations.started(idempotency_key, request, actor):
+        if before := self._operations.started(idempotency_key, request):
             return cast("RollbackAnswer", await self._result(before, wait_s, watch, started))
         await self._operations.free(ring)
         record = self._world.state.load().ring(ring)
