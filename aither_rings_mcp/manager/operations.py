@@ -211,7 +211,10 @@ def _to_the_end(lines: tuple[str, ...], op: Operation) -> tuple[tuple[str, ...],
 
 
 def _same_key(recent: tuple[Operation, ...], key: str, request: Request) -> Operation | None:
-    """What was started with this key, by whomever; who comes back with the plan that a person was asked about goes on."""
+    """What was started with this key, by whomever.
+
+    Who comes back with the plan that a person was asked about goes on: that is another operation.
+    """
     for op in recent:
         goes_on = op.approval_plan is not None and op.approval_plan == request.plan_id
         if op.idempotency_key == key and not goes_on:
