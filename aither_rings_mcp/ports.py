@@ -208,6 +208,10 @@ class Completed:
     output: str
     timed_out: bool = False
 
+    def tail(self) -> list[str]:
+        """The last lines that say something: data, as whoever wrote the program chose the words."""
+        return [line for line in self.output.splitlines() if line.strip()][-20:]
+
 
 class Commands(Protocol):
     """Runs child processes: argv only, a limit in seconds, the whole group ended at the limit."""

@@ -180,18 +180,16 @@ class DockerCompose:
         await self._engine.facts()
         if done.timed_out:
             raise EngineFailure(
-                f"{what} did not end within {limit:.0f} s: {_last_lines(done)}",
+                f"{what} did not end within {limit:.0f} s",
                 "Look at the operation's log; raise the limit in rings.yaml if it needs longer.",
-                log_tail=_tail(done),
+                log_tail=done.tail(),
             )
+        # What it wrote is data: images and builds choose these words, and messages turn up in summaries.
         raise EngineFailure(
-            f"{what} failed: {_last_lines(done)}", "Fix what the log names, then ask again.", log_tail=_tail(done)
-        )
-
-
-def _tail(done: Completed) -> list[str]:
-    return [line for line in done.output.splitlines() if line.strip()][-20:]
+            f"{what} failed with exit code {done.code}", "Fix what `log_tail` names, then ask again.",
+            log_tail=done.tail(),
+        )  # fmt: skip
 
 
 def _last_lines(done: Completed) -> str:
-    return " | ".join(_tail(done)[-3:])[:500] or f"exit code {done.code}"
+    return " | ".join(done.tail()[-3:])[:500] or f"exit code {done.code}"

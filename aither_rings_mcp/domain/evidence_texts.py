@@ -23,7 +23,7 @@ def summary_text(op: Operation, release: Release | None, good: Release | None) -
         "gates forced by": f"{request.override.by}: {request.override.reason}" if request.override else None,
         "release": _named(release),
         "compared with": _named(good),
-        "what was wrong": seen.get("reason") or (op.failure.record.get("message") if op.failure else None),
+        "what was wrong": seen.get("reason") or (op.failure.why if op.failure else None),
         "healthy": f"{seen['healthy']} of {seen['total']}" if "healthy" in seen and "total" in seen else None,
         "unhealthy": ", ".join(map(str, seen.get("unhealthy") or ())),
         "other images than the release's": ", ".join(map(str, seen.get("mismatched") or ())),

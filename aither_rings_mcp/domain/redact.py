@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
+from typing import Any, cast
 
 MASK = "[redacted]"
 
@@ -123,6 +124,19 @@ def _compiled() -> tuple[tuple[re.Pattern[str], str], ...]:
     """Compiled when the first text comes: a client waits for the server to start, and nothing is said until then."""
     flags = re.IGNORECASE | re.DOTALL | re.MULTILINE
     return tuple((re.compile(pattern, flags), replacement) for pattern, replacement in _RULES)
+
+
+def redacted(value: Any) -> Any:
+    """The same JSON value with every text in it masked."""
+    match value:
+        case str():
+            return redact(value)
+        case Mapping():
+            return {name: redacted(each) for name, each in cast("Mapping[str, Any]", value).items()}
+        case list() | tuple():
+            return [redacted(each) for each in cast("Sequence[Any]", value)]
+        case _:
+            return value
 
 
 def redact(text: str) -> str:

@@ -202,6 +202,11 @@ class Failure(Value):
 
     record: Mapping[str, Any]
 
+    @property
+    def why(self) -> str:
+        """What went wrong, with the last lines that it wrote: data, for no summary."""
+        return " | ".join((str(self.record.get("message")), *self.record.get("log_tail", ())[-3:]))[:500]
+
 
 class SourceState(Value):
     """The working tree at one moment."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 
 from aither_rings_mcp.domain.errors import RingError
-from aither_rings_mcp.domain.redact import redact
+from aither_rings_mcp.domain.redact import redact, redacted
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -65,7 +65,7 @@ def problem(
     status = status or STATUS.get(error.code, HTTPStatus.INTERNAL_SERVER_ERROR)
     kind = kind or error.code
     document: dict[str, object] = {
-        **error.details,
+        **redacted(error.details),
         "type": f"urn:aither-rings:problem:{kind}",
         "title": kind.replace("_", " ").capitalize(),
         "status": status.value,

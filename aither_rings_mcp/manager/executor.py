@@ -205,5 +205,5 @@ def _told(op: Operation) -> str:
 
 def _why(op: Operation) -> str:
     """What was wrong with the release, and what with going back."""
-    said = (op.verification.get("reason"), op.failure.record.get("message") if op.failure else None)
+    said = (op.verification.get("reason"), op.failure.why if op.failure else None)
     return "; ".join(str(part) for part in said if part)

@@ -44,10 +44,10 @@ async def run(world: World, op: Operation, moment: Moment, say: OnLine, *, to: s
             f"the hook {moment} did not end within {hook.limit:g} s", "Make it quicker, or raise its limit."
         )
     if done.code != 0:
-        last = " | ".join(done.output.splitlines()[-3:])[:300]
         raise EngineFailure(
-            f"the hook {moment} ended with exit code {done.code}{': ' + last if last else ''}",
+            f"the hook {moment} ended with exit code {done.code}",
             f"Look at the operation's log (`ring-ctl operation {op.id} --log`), mend the hook, then ask again.",
+            log_tail=done.tail(),
         )
 
 

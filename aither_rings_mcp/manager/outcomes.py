@@ -126,8 +126,7 @@ def _verification(op: Operation) -> Verification | None:
     if op.verification:
         return Verification.model_validate(op.verification)
     if op.failure and op.release:
-        why = str(op.failure.record.get("message"))
-        return Verification(images_match=False, healthy=0, total=len(op.release.images), reason=why)
+        return Verification(images_match=False, healthy=0, total=len(op.release.images), reason=op.failure.why)
     return None
 
 

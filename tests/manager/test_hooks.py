@@ -20,6 +20,7 @@ TELLS = """
 import json, os, sys
 with open(sys.argv[1], "a") as told:
     told.write(json.dumps({k: v for k, v in os.environ.items() if k.startswith("RINGS_")}) + "\\n")
+print("on my own account")
 sys.exit(int(sys.argv[2]))
 """
 
@@ -64,8 +65,9 @@ async def test_hooks_run_at_their_moments_and_know_from_where_to_where(busy_shop
 async def test_a_promotion_whose_first_hook_fails_touches_nothing(busy_shop: Shop) -> None:
     hooked(busy_shop, pre_promote=3)
     before = images_running(busy_shop)
-    with pytest.raises(EngineFailure, match="pre_promote ended with exit code 3"):
+    with pytest.raises(EngineFailure, match=r"pre_promote ended with exit code 3$") as refused:
         await busy_shop.promote()
+    assert refused.value.details["log_tail"] == ["on my own account"], "what it wrote is data, beside the message"
     assert images_running(busy_shop) == before
     assert [moment for moment, _, _ in heard(busy_shop)] == ["pre_promote"]
     at_rest(busy_shop)
