@@ -299,9 +299,11 @@ def test_a_stopped_edge_is_started_where_it_was(world: EdgeWorld) -> None:
 
 def test_a_killed_edge_goes_on_where_it_was(world: EdgeWorld) -> None:
     world.route(GREEN)
-    before = world.container("shared", "edge")
-    os.kill(before.attrs["State"]["Pid"], signal.SIGKILL)
+    pid = world.container("shared", "edge").attrs["State"]["Pid"]
+    os.kill(pid, signal.SIGKILL)
     began = time.monotonic()
+    # Until the last of its processes is gone, one that is dying may still answer.
+    wait_for(lambda: not Path(f"/proc/{pid}").exists(), 20, "it is gone")
 
     def answers() -> tuple[int, str] | None:
         with suppress(OSError, http.client.HTTPException):

@@ -76,21 +76,27 @@ function card(ring, health) {
 async function rollBack(ring) {
   const reason = prompt(`Roll ${ring.name} back to ${ring.rollback_target}? Why:`);
   if (!reason) return;
-  await tried(() => ask(`rings/${ring.name}/rollback`, { reason, wait_s: 0 }));
+  await act(() => ask(`rings/${ring.name}/rollback`, { reason, wait_s: 0 }));
+}
+
+// What came of an action stays until the next one: a refresh says nothing about it.
+async function act(work) {
+  const said = $("said");
+  try {
+    const answer = await work();
+    said.textContent = answer.summary;
+    said.classList.toggle("bad", !answer.ok);
+  } catch (problem) {
+    said.textContent = problem.message;
+    said.classList.add("bad");
+    if ([401, 403].includes(problem.status)) askForToken();
+  }
+  said.hidden = false;
   await refresh();
 }
 
-async function tried(work) {
-  try {
-    const result = await work();
-    $("trouble").hidden = true;
-    return result;
-  } catch (problem) {
-    $("trouble").textContent = problem.message;
-    $("trouble").hidden = false;
-    $("token-form").hidden = problem.status !== 401;
-    return null;
-  }
+function askForToken() {
+  $("token-form").hidden = false;
 }
 
 const element = (tag, text) => Object.assign(document.createElement(tag), { textContent: text });
@@ -137,7 +143,7 @@ async function decide(plan, decision) {
   const note = prompt(`${plan.plan_id}: ${decision}. A word to whoever asked:`);
   if (note === null) return;
   const body = { plan_hash: plan.plan_hash, decision, ...(note && { note }) };
-  if (await tried(() => ask(`plans/${plan.plan_id}/approve`, body))) await refresh();
+  await act(() => ask(`plans/${plan.plan_id}/approve`, body));
 }
 
 async function look() {
@@ -153,9 +159,16 @@ async function look() {
 }
 
 async function refresh() {
-  const seen = await tried(look);
-  if (!seen) return;
-  $("token-form").hidden = true;
+  let seen;
+  try {
+    seen = await look();
+  } catch (problem) {
+    $("trouble").textContent = problem.message;
+    $("trouble").hidden = false;
+    if (problem.status === 401) askForToken();
+    return;
+  }
+  $("trouble").hidden = true;
   $("as-of").textContent = `${seen.status.summary} ${when(seen.status.as_of)}`;
   $("rings").replaceChildren(...seen.status.rings.map((ring, at) => card(ring, seen.health[at])));
   $("plans-section").hidden = seen.waiting.plans.length === 0;
@@ -169,8 +182,10 @@ $("token-form").addEventListener("submit", (event) => {
   event.preventDefault();
   sessionStorage.setItem(TOKEN, $("token").value.trim());
   $("token").value = "";
+  $("token-form").hidden = true;
   refresh();
 });
+$("other-token").addEventListener("click", askForToken);
 
 async function forever() {
   if (!document.hidden) await refresh();
