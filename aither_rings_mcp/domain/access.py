@@ -31,12 +31,15 @@ _RANK = {role: rank for rank, role in enumerate(Role)}
 
 
 class Identity(Value):
-    """Who a request comes from. `token` is the id of the token it showed; None: it showed none."""
+    """Who a request comes from. `token` is the id of the token it showed; None: it showed none. `attended`: a person
+    sits at its client, and may be asked there.
+    """
 
     name: str
     kind: Literal["person", "agent"]
     role: Role
     token: str | None = None
+    attended: bool = True
 
     def actor(self, door: Literal["mcp", "rest"], *, via: str | None = None, call: str | None = None) -> Actor:
         """The same as it stands in history and evidence: the token's name, never one that a client gave itself."""

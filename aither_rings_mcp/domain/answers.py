@@ -419,6 +419,7 @@ class TokenView(Value):
     kind: Literal["person", "agent"]
     role: Literal["viewer", "operator", "approver"]
     state: Literal["valid", "expired", "revoked"]
+    attended: bool = True
     created_at: AwareDatetime
     created_by: str
     expires_at: AwareDatetime | None = None

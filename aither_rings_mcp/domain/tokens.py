@@ -25,6 +25,7 @@ class Token(Value):
     hash: str
     created_at: AwareDatetime
     created_by: str
+    attended: bool = True
     expires_at: AwareDatetime | None = None
     revoked_at: AwareDatetime | None = None
 
@@ -34,7 +35,7 @@ class Token(Value):
         return "expired" if self.expires_at is not None and now >= self.expires_at else "valid"
 
     def identity(self) -> Identity:
-        return Identity(name=self.name, kind=self.kind, role=self.role, token=self.id)
+        return Identity(name=self.name, kind=self.kind, role=self.role, token=self.id, attended=self.attended)
 
 
 def written(token_id: str, secret: str) -> str:

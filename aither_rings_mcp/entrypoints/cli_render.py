@@ -391,8 +391,8 @@ def _tokens(page: Page, answer: a.TokensAnswer) -> None:
         ),
         (
             (
-                t.id, t.name, t.role, t.kind, t.state, _when(t.created_at), t.created_by,
-                _when(t.revoked_at or t.expires_at),
+                t.id, t.name, t.role, t.kind if t.attended else f"{t.kind}, unattended", t.state, _when(t.created_at),
+                t.created_by, _when(t.revoked_at or t.expires_at),
             )
             for t in answer.tokens
         ),

@@ -23,6 +23,9 @@ def create(
         typer.Option(help="It may look; change rings too; answer plans of others too."),
     ],
     person: Annotated[bool, typer.Option("--person", help="A person will show it, not an agent.")] = False,
+    unattended: Annotated[
+        bool, typer.Option("--unattended", help="Nobody sits at its client: it never passes a person's answer on.")
+    ] = False,
     expires: Annotated[
         str | None, typer.Option(metavar="TIME", help="When it ends, from now: 12h, 30d; without: when it is revoked.")
     ] = None,
@@ -31,7 +34,12 @@ def create(
     from aither_rings_mcp.domain.access import Role
 
     ends, kind = _seconds(expires), "person" if person else "agent"
-    ask(ctx, lambda manager, _: manager.create_token(name, Role(role), actor(), kind=kind, expires_s=ends))
+    ask(
+        ctx,
+        lambda manager, _: manager.create_token(
+            name, Role(role), actor(), kind=kind, attended=not unattended, expires_s=ends
+        ),
+    )
 
 
 @app.command("list")

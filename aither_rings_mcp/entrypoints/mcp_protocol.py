@@ -23,7 +23,7 @@ from aither_rings_mcp.domain.answers import Answer
 from aither_rings_mcp.domain.approval import person_at
 from aither_rings_mcp.domain.errors import InternalError, InvalidArguments, RingError, in_one_line
 from aither_rings_mcp.domain.model import Actor
-from aither_rings_mcp.domain.redact import redact
+from aither_rings_mcp.domain.redact import redacted
 from aither_rings_mcp.entrypoints import arguments as said
 from aither_rings_mcp.entrypoints import mcp_arguments as take
 from aither_rings_mcp.entrypoints.asking import IDENTITY
@@ -51,6 +51,12 @@ def person_of(ctx: Ctx) -> Actor:
     """The person behind the client: whoever the token names, or the account that runs this server, at the client."""
     identity = IDENTITY.get()
     return person_at(identity.name if identity and identity.token else _account(), _client(ctx))
+
+
+def attended() -> bool:
+    """Whether a person may sit at the client: nobody does where its token says so."""
+    identity = IDENTITY.get()
+    return identity is None or identity.attended
 
 
 def _client(ctx: Ctx) -> str:
@@ -142,7 +148,7 @@ def refused(error: RingError) -> CallToolResult:
 
 def refused_as(error: Mapping[str, object]) -> CallToolResult:
     """An error that is JSON already, as `RingError.as_dict` gives it."""
-    error = {name: redact(fact) if isinstance(fact, str) else fact for name, fact in error.items()}
+    error = redacted(error)
     facts = json.dumps(error, ensure_ascii=False, separators=(",", ":"), default=str)
     text = f"ERROR {error['code']}: {in_one_line(error)}\n{facts}"
     return CallToolResult(content=[TextContent(type="text", text=text)], is_error=True)

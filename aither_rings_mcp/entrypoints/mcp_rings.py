@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Protocol
 
+from aither_rings_mcp.domain.access import Grant
 from aither_rings_mcp.domain.answers import (
     ApprovalAnswer,
     CancelAnswer,
@@ -94,6 +95,12 @@ class Rings(Protocol):
     async def log_tail(self, operation_id: str, lines: int) -> LogSlice: ...
     async def proposal(self, plan_id: str) -> PlanAnswer: ...
     async def answer_plan(
-        self, plan_id: str, approved: bool, actor: Actor, note: str | None = None, plan_hash: str | None = None
+        self,
+        plan_id: str,
+        approved: bool,
+        actor: Actor,
+        note: str | None = None,
+        plan_hash: str | None = None,
+        grant: Grant | None = None,
     ) -> ApprovalAnswer: ...
     def seal_key(self) -> bytes: ...

@@ -36,7 +36,7 @@ from aither_rings_mcp.entrypoints.arguments import names_of
 from aither_rings_mcp.entrypoints.asking import IDENTITY
 from aither_rings_mcp.entrypoints.mcp_approval import Asked, Asking, Change
 from aither_rings_mcp.entrypoints.mcp_following import Cancellations, Reporter, following
-from aither_rings_mcp.entrypoints.mcp_protocol import Ctx, actor_of, as_tool, hints, person_of
+from aither_rings_mcp.entrypoints.mcp_protocol import Ctx, actor_of, as_tool, attended, hints, person_of
 from aither_rings_mcp.entrypoints.mcp_rings import Rings
 
 #: So many services fit a usual answer of 1,500 tokens, each with all it has.
@@ -157,9 +157,8 @@ class Tools:
 
         Whoever asked then promotes with its plan_id. Every attempt is in the history, the refused ones, too.
         """
-        self._granted().approve()
-        approved = args.decision == "approved"
-        return await self._manager.answer_plan(args.plan_id, approved, actor_of(ctx), args.note, args.plan_hash)
+        approved, grant = args.decision == "approved", self._granted()
+        return await self._manager.answer_plan(args.plan_id, approved, actor_of(ctx), args.note, args.plan_hash, grant)
 
     async def ring_history(self, args: take.HistoryArguments, ctx: Ctx) -> HistoryAnswer:
         """What happened to the rings, newest first: promotions, rollbacks, deploys, refusals, by whom and why.
@@ -214,8 +213,8 @@ class Tools:
     def _asking(self, ctx: Ctx) -> Asking:
         person = person_of(ctx)
         # where a person asks for it, nobody else sits at their client
-        allowed = self._manager.settings.approvals.elicitation and not same_asker(actor_of(ctx), person)
-        return Asking(self._manager, ctx, person, allowed)
+        somebody = attended() and not same_asker(actor_of(ctx), person)
+        return Asking(self._manager, ctx, person, somebody and self._manager.settings.approvals.elicitation)
 
     @asynccontextmanager
     async def _following(self, ctx: Ctx, actor: Actor | None = None) -> AsyncGenerator[Reporter]:

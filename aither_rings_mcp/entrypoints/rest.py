@@ -194,10 +194,9 @@ class Rest:
     async def decide(self, plan_id: Id, body: DecisionBody, request: Request) -> Response:
         """A person's yes or no to exactly one plan; needs the role approver, and never one's own plan."""
         caller = self._caller(request)
-        caller.grant.approve()
         return answered(
             await self._manager.answer_plan(
-                plan_id, body.decision == "approved", caller.actor, note=body.note, plan_hash=body.plan_hash
+                plan_id, body.decision == "approved", caller.actor, body.note, body.plan_hash, caller.grant
             )
         )
 

@@ -6,6 +6,7 @@ import re
 from datetime import timedelta
 
 from aither_rings_mcp.domain import approval, policy
+from aither_rings_mcp.domain.access import Grant
 from aither_rings_mcp.domain.answers import ApprovalAnswer, NextAction, PlanAnswer, RollbackAnswer
 from aither_rings_mcp.domain.errors import Forbidden, InvalidArguments, PlanStale, RingError
 from aither_rings_mcp.domain.model import NO_RING, Actor, Deployment, Event, RingRecord
@@ -72,16 +73,25 @@ class Approvals:
         )
 
     def answered(
-        self, plan_id: str, approved: bool, actor: Actor, note: str | None, saw: str | None = None
+        self,
+        plan_id: str,
+        approved: bool,
+        actor: Actor,
+        note: str | None,
+        saw: str | None = None,
+        grant: Grant | None = None,
     ) -> ApprovalAnswer:
         """A person's yes or no to exactly one plan, also to the history; an attempt that is refused is in there, too.
 
-        `saw` is the hash of what they were shown; without it, they answer what the plan says.
+        `saw` is the hash of what they were shown; without it, they answer what the plan says. `grant` is what the door
+        lets them do, where it has roles.
         """
         world = self._world
         plan: Plan | None = None
         try:
             plan = world.plans.load(plan_id)
+            if grant:
+                grant.approve()
             if saw is not None and saw != plan.hash:
                 raise InvalidArguments(
                     f"plan {plan.id} has another hash than the one that was answered",

@@ -36,22 +36,34 @@ class PlanBook:
     def mint(self, draft: Draft, source: str, target: str, actor: Actor, override: Override | None = None) -> Plan:
         """A plan for `draft` that can be applied until it expires."""
         now = self._world.clock.now()
-        replaces, forced = draft.replaces.release, override.reason if override else None
         plan = Plan(
             id=new_plan_id(),
-            hash=plan_hash(source, target, draft.release.id, draft.release.images, replaces, forced),
+            hash=_hash(draft, source, target, override),
             source=source,
             target=target,
             release=draft.release.id,
             images=draft.release.images,
-            replaces=replaces,
+            replaces=draft.replaces.release,
             created_at=now,
             expires_at=now + timedelta(seconds=self._life(source, target, actor, override)),
             by=actor,
-            forced=forced,
+            forced=override.reason if override else None,
         )
         self._world.plans.save(plan)
         return plan
+
+    def looked_at(self, draft: Draft, source: str, target: str, actor: Actor, override: Override | None = None) -> Plan:
+        """A plan to show: that which this asker was shown before, while most of its life is left; else a new one.
+
+        Who looks every few seconds leaves no heap of plans behind. One that was answered is for what was asked then.
+        """
+        now, life = self._world.clock.now(), self._life(source, target, actor, override)
+        content = _hash(draft, source, target, override)
+        for plan in self._world.plans.unanswered(now):
+            left = (plan.expires_at - now).total_seconds()
+            if plan.hash == content and approval.same_asker(plan.by, actor) and left > life / 2:
+                return plan
+        return self.mint(draft, source, target, actor, override)
 
     def _life(self, source: str, target: str, actor: Actor, override: Override | None) -> float:
         """A plan that waits for a person has to live as long as the answer may take."""
@@ -135,6 +147,11 @@ class PlanBook:
             rollback_to=None if gate else now_running,
             warnings=tuple(warnings),
         )
+
+
+def _hash(draft: Draft, source: str, target: str, override: Override | None) -> str:
+    forced = override.reason if override else None
+    return plan_hash(source, target, draft.release.id, draft.release.images, draft.replaces.release, forced)
 
 
 def blast_radius(world: World, rows: Sequence[Change], config: ComposeConfig, strategy: Strategy) -> BlastRadius:

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Literal, cast
 
 from aither_rings_mcp.domain import approval, policy
-from aither_rings_mcp.domain.access import Role
+from aither_rings_mcp.domain.access import Grant, Role
 from aither_rings_mcp.domain.answers import (
     ApprovalAnswer,
     AskedPlanAnswer,
@@ -177,7 +177,7 @@ class RingManager:
         policy.known_path(self.settings, source, target)
         draft = await draft_promotion(self._world, source, target)
         policy.check_not_quarantined(draft.replaces, target, draft.release.id, None)
-        shown = await self._plans.shown(draft, self._plans.mint(draft, source, target, actor))
+        shown = await self._plans.shown(draft, self._plans.looked_at(draft, source, target, actor))
         spent = self._budget.warning(actor, target)
         return shown.model_copy(update={"warnings": (*shown.warnings, spent)}) if spent else shown
 
@@ -187,7 +187,7 @@ class RingManager:
         # A promotion's gates may be using the preview right now.
         await self._operations.free(target)
         draft = await draft_promotion(self._world, source, target)
-        plan = self._plans.mint(draft, source, target, actor)
+        plan = self._plans.looked_at(draft, source, target, actor)
         results = await watched(self._world, path, draft.tested, plan, watch)
         stopped = blocking(results)
         return GatesAnswer(
@@ -215,10 +215,18 @@ class RingManager:
         return await waiting_plans.waiting(self._world, self._approvals)
 
     async def answer_plan(
-        self, plan_id: str, approved: bool, actor: Actor, note: str | None = None, plan_hash: str | None = None
+        self,
+        plan_id: str,
+        approved: bool,
+        actor: Actor,
+        note: str | None = None,
+        plan_hash: str | None = None,
+        grant: Grant | None = None,
     ) -> ApprovalAnswer:
-        """A person's yes or no to exactly one plan, that of `plan_hash` where it is given; told to the history."""
-        return self._approvals.answered(plan_id, approved, actor, note, plan_hash)
+        """A person's yes or no to exactly one plan, that of `plan_hash` where it is given; told to the history, and so
+        is an attempt that is refused, as for a `grant` that lets nobody answer.
+        """
+        return self._approvals.answered(plan_id, approved, actor, note, plan_hash, grant)
 
     # -- acting
 
@@ -256,12 +264,12 @@ class RingManager:
         if draft.replaces.stuck:
             raise outcomes.stuck_error(target, draft.replaces.stuck)
         policy.check_not_quarantined(draft.replaces, target, draft.release.id, override)
-        plan = (
-            self._plans.fitting(plan_id, draft, source, target, actor, override)
-            if plan_id
-            else self._plans.mint(draft, source, target, actor, override)
-        )
         unchanged = draft.replaces.release == draft.release.id and draft.replaces.running
+        if plan_id:
+            plan = self._plans.fitting(plan_id, draft, source, target, actor, override)
+        else:
+            planned = self._plans.looked_at if dry_run or unchanged else self._plans.mint
+            plan = planned(draft, source, target, actor, override)
         if dry_run or unchanged:
             return PromoteAnswer(
                 ok=True,
@@ -433,10 +441,11 @@ class RingManager:
         actor: Actor,
         *,
         kind: Literal["person", "agent"] = "agent",
+        attended: bool = True,
         expires_s: float | None = None,
     ) -> TokenCreatedAnswer:
         """A new way in over HTTP; the answer holds its secret, which is kept nowhere."""
-        return tokens.create(self._world, name, role, actor, kind=kind, expires_s=expires_s)
+        return tokens.create(self._world, name, role, actor, kind=kind, attended=attended, expires_s=expires_s)
 
     async def tokens(self) -> TokensAnswer:
         return tokens.listed(self._world)

@@ -24,9 +24,10 @@ def create(
     actor: Actor,
     *,
     kind: Literal["person", "agent"] = "agent",
+    attended: bool = True,
     expires_s: float | None = None,
 ) -> TokenCreatedAnswer:
-    """A new token; its text is in this answer and nowhere else, ever."""
+    """A new token; its text is in this answer and nowhere else, ever. Not `attended`: no person sits at the client."""
     _only_people(actor, "give out tokens", "create NAME --role ROLE")
     now = world.clock.now()
     token_id, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
@@ -35,6 +36,7 @@ def create(
         name=_usable(name),
         role=role,
         kind=kind,
+        attended=attended,
         hash=tokens.hashed(secret),
         created_at=now,
         created_by=str(actor),
@@ -88,6 +90,7 @@ def revoke(world: World, token_id: str, actor: Actor) -> TokenRevokedAnswer:
 
 
 def _tell(world: World, token: Token, outcome: Literal["created", "revoked"], actor: Actor) -> None:
+    alone = "" if token.attended else ", unattended"
     until = f", until {token.expires_at:%Y-%m-%dT%H:%M:%SZ}" if token.expires_at else ""
     world.history.append(
         Event(
@@ -97,7 +100,7 @@ def _tell(world: World, token: Token, outcome: Literal["created", "revoked"], ac
             outcome=outcome,
             operation="",
             actor=str(actor),
-            detail=f"{token.name} ({token.id}): {token.kind}, {token.role}{until}",
+            detail=f"{token.name} ({token.id}): {token.kind}, {token.role}{alone}{until}",
         )
     )
 
@@ -107,6 +110,7 @@ def _view(world: World, token: Token) -> TokenView:
         id=token.id,
         name=token.name,
         kind=token.kind,
+        attended=token.attended,
         role=token.role.value,
         state=token.state(world.clock.now()),
         created_at=token.created_at,

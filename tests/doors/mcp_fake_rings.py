@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path as FilePath
 
 from aither_rings_mcp.domain import answers as a
+from aither_rings_mcp.domain.access import Grant
 from aither_rings_mcp.domain.errors import (
     InvalidArguments,
     InvalidTransition,
@@ -355,9 +356,17 @@ class FakeRings:
         return await self.plan("staging", "prod", Actor(name="claude-code", kind="agent", door="mcp"))
 
     async def answer_plan(
-        self, plan_id: str, approved: bool, actor: Actor, note: str | None = None, plan_hash: str | None = None
+        self,
+        plan_id: str,
+        approved: bool,
+        actor: Actor,
+        note: str | None = None,
+        plan_hash: str | None = None,
+        grant: Grant | None = None,
     ) -> a.ApprovalAnswer:
         self._meet(None)
+        if grant:
+            grant.approve()
         self.actors.append(actor)
         return a.ApprovalAnswer(
             ok=True, summary="It is answered.", as_of=NOW, plan_id=plan_id, by=str(actor),

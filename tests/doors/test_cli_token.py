@@ -109,6 +109,15 @@ def test_an_end_is_counted_from_now(folder: Path) -> None:
     assert "expires_at" not in answer("token", "create", "other", "--role", "operator")["created"]
 
 
+@pytest.mark.promise(13)
+def test_that_nobody_sits_at_its_client_is_on_record(folder: Path) -> None:
+    made = answer("token", "create", "demiurge", "--role", "operator", "--unattended")["created"]
+    assert made["attended"] is False
+    assert answer("token", "create", "claude", "--role", "operator")["created"]["attended"] is True
+    assert answer("history")["events"][1]["detail"] == f"demiurge ({made['id']}): agent, operator, unattended"
+    assert "unattended" in run("token", "list").stdout
+
+
 @pytest.mark.promise(17)
 @pytest.mark.parametrize(
     ("words", "says"),

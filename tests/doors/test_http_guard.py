@@ -164,7 +164,14 @@ async def test_a_websocket_finds_no_way_round(local: Site) -> None:
 async def test_alone_on_loopback_without_tokens_anybody_here_has_the_servers_role(tmp_path: Path) -> None:
     async with served(tmp_path, Rules(local=Role.VIEWER)) as site:
         seen = (await get(site)).json()
-    assert seen == {"same": True, "name": "anonymous", "kind": "agent", "role": "viewer", "token": None}
+    assert seen == {
+        "same": True,
+        "name": "anonymous",
+        "kind": "agent",
+        "role": "viewer",
+        "token": None,
+        "attended": True,
+    }
 
 
 @pytest.mark.parametrize("header", ["Forwarded", "X-Forwarded-For", "X-Real-IP", "CF-Connecting-IP", "Via"])
@@ -219,7 +226,14 @@ async def test_two_tokens_at_once_are_none(public: Site) -> None:
 async def test_the_identity_is_the_tokens(public: Site) -> None:
     token = public.token(Role.APPROVER, name="ann", kind="person")
     seen = (await get(public, "/metrics", token)).json()
-    assert seen == {"same": True, "name": "ann", "kind": "person", "role": "approver", "token": "000000000000"}
+    assert seen == {
+        "same": True,
+        "name": "ann",
+        "kind": "person",
+        "role": "approver",
+        "token": "000000000000",
+        "attended": True,
+    }
 
 
 @pytest.mark.parametrize("path", OPEN)

@@ -6,15 +6,19 @@ import getpass
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import jsonschema
 import pytest
 from fakes.machine import Fault
-from fakes.shop import EVE, Shop, settings
+from fakes.shop import ANN, EVE, Shop, settings
 from fakes.stories import candidate
 from mcp.client import Client
+from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.exceptions import MCPError
 from mcp_types import CallToolResult, ElicitRequestFormParams, ElicitResult, Implementation, InputRequiredResult
+from rest_site import served
 
+from aither_rings_mcp.domain.access import Role
 from aither_rings_mcp.entrypoints.mcp_server import build_server
 
 pytestmark = pytest.mark.promise(13)
@@ -50,6 +54,27 @@ class Person:
         assert isinstance(params, ElicitRequestFormParams)
         self.asked.append(params.message)
         return self.says
+
+
+@pytest.mark.parametrize("attended", [True, False])
+async def test_a_person_is_asked_over_http_unless_the_token_says_that_nobody_sits_there(
+    shop: Shop, era: str, attended: bool
+) -> None:
+    created = await shop.manager.create_token("demiurge", Role.OPERATOR, ANN, attended=attended)
+    person = Person("accept", decision="approve")
+    async with (
+        served(shop) as site,
+        httpx2.AsyncClient(headers={"Authorization": f"Bearer {created.token}"}, trust_env=False, timeout=30) as http,
+        Client(
+            streamable_http_client(f"{site.url}/mcp", http_client=http),
+            mode=era, client_info=WHO, elicitation_callback=person,
+        ) as client,
+    ):  # fmt: skip
+        result = await client.call_tool("ring_promote", TO_PROD)
+    assert isinstance(result, CallToolResult)
+    assert result.structured_content
+    assert result.structured_content["outcome"] == ("promoted" if attended else "approval_required")
+    assert len(person.asked) == attended
 
 
 async def call(shop: Shop, era: str, person: Person | None, tool: str, **arguments: Any) -> dict[str, Any]:

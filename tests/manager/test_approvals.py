@@ -14,6 +14,7 @@ from fakes.shop import ANN, BOT, EVE, Shop, settings
 from fakes.stories import candidate
 from pydantic import ValidationError
 
+from aither_rings_mcp.domain.access import Grant, Role
 from aither_rings_mcp.domain.approval import person_at
 from aither_rings_mcp.domain.errors import Forbidden, InvalidArguments, PlanStale, RingError, StateUnreadable
 from aither_rings_mcp.domain.model import Override
@@ -91,6 +92,15 @@ async def rejected_then_approved(shop: Shop, plan: Any) -> None:
     await shop.manager.answer_plan(plan.plan_id, True, EVE)
 
 
+async def with_less_than_the_role(shop: Shop, plan: Any) -> None:
+    await shop.manager.answer_plan(plan.plan_id, True, EVE, None, plan.plan_hash, Grant(Role.OPERATOR))
+
+
+async def through_a_door_that_only_looks(shop: Shop, plan: Any) -> None:
+    grant = Grant(Role.APPROVER, read_only=True)
+    await shop.manager.answer_plan(plan.plan_id, True, EVE, None, plan.plan_hash, grant)
+
+
 async def nobodys_plan(shop: Shop, plan: Any) -> None:
     await shop.manager.answer_plan("plan-00000000", True, EVE)
 
@@ -108,6 +118,8 @@ async def no_id_at_all(shop: Shop, plan: Any) -> None:
         (too_late, None, "too_late"),
         (twice, True, "answered_already"),
         (rejected_then_approved, False, "answered_already"),
+        (with_less_than_the_role, None, "forbidden"),
+        (through_a_door_that_only_looks, None, "read_only"),
         (nobodys_plan, None, "unknown_plan"),
         (no_id_at_all, None, "unknown_plan"),
     ],
@@ -347,6 +359,29 @@ async def test_a_persons_look_at_a_plan_has_the_verdicts_there_are(shop: Shop) -
     }  # fmt: skip
     assert shown.changes
     assert shown.blast_radius.services == 2
+
+
+# -- looking leaves no heap of plans
+
+
+async def test_who_looks_again_sees_the_plan_they_saw_until_it_says_something_else(shop: Shop) -> None:
+    limits = shop.settings.limits.model_copy(update={"approval": 1800.0})  # the candidate expires in an hour
+    shop.settings = shop.settings.model_copy(update={"limits": limits})
+    shop.boot()
+    plan = await plan_of(shop)
+    kept = len(shop.world.plans.unanswered(shop.clock.now()))
+    for _ in range(20):
+        assert (await plan_of(shop)).plan_id == plan.plan_id
+        dry = await shop.manager.promote("staging", "prod", BOT, dry_run=True)
+        assert dry.plan
+        assert dry.plan.plan_id == plan.plan_id
+    assert len(shop.world.plans.unanswered(shop.clock.now())) == kept
+    assert (await shop.manager.plan("staging", "prod", ANN)).plan_id != plan.plan_id
+    shop.clock.seconds += shop.settings.limits.approval / 2 + 1
+    later = await plan_of(shop)
+    assert later.plan_id != plan.plan_id, "that one would soon expire"
+    await shop.manager.answer_plan(later.plan_id, False, EVE)
+    assert (await plan_of(shop)).plan_id != later.plan_id, "that one was rejected"
 
 
 # -- who applies it is not who approved it
