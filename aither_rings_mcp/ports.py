@@ -71,7 +71,6 @@ class EngineFacts:
     """What the engine says of itself."""
 
     version: str
-    api_version: str
     architecture: str
     os: str
 

@@ -33,9 +33,7 @@ class DockerEngine:
 
     async def facts(self) -> EngineFacts:
         said = await self.call(lambda api: api.version())
-        return EngineFacts(
-            version=said["Version"], api_version=said["ApiVersion"], architecture=said["Arch"], os=said["Os"]
-        )
+        return EngineFacts(version=said["Version"], architecture=said["Arch"], os=said["Os"])
 
     async def containers(self, project: str) -> tuple[ContainerView, ...]:
         """Every container of a Compose project, stopped ones included, by service name.

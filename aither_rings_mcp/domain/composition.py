@@ -100,9 +100,7 @@ def runnable(config: Mapping[str, Any], release: Release, app: str, slot: str) -
     return running
 
 
-def preview_of(
-    config: Mapping[str, Any], ring: str, preview: str, shared: str | None, preview_shared: str | None
-) -> Config:
+def preview_of(config: Mapping[str, Any], preview: str, shared: str | None, preview_shared: str | None) -> Config:
     """The same release beside its ring: networks of its own, no host ports, no names that could collide.
 
     `shared` is the network on which the ring meets the backbone; the preview meets it on `preview_shared`.

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Literal
 
 from pydantic import AwareDatetime
 
-from aither_rings_mcp.domain.redact import mask, redact
+from aither_rings_mcp.domain.redact import mask, plain, redact
 from aither_rings_mcp.domain.value import Value
 
 SectionName = Literal["summary", "logs", "inspect", "health_log", "config", "config_diff", "events", "gates"]
@@ -32,7 +31,6 @@ PAGE_MOST = 20_000
 _TAILS = frozenset({"logs", "health_log", "events"})
 #: Written by this program alone. Everything else repeats what containers, gates, repositories or people wrote.
 _OWN_WORDS = frozenset({"inspect", "events"})
-_CONTROL = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 class SectionFacts(Value):
@@ -84,11 +82,6 @@ def draft(name: SectionName, text: str | Mapping[str, str]) -> Draft:
     if isinstance(text, str):
         return Draft(name=name, parts=(Part(text=text),))
     return Draft(name=name, parts=tuple(Part(title=title, text=one) for title, one in text.items()))
-
-
-def plain(text: str) -> str:
-    """The text without terminal sequences and control characters: they steer readers, and hide secrets."""
-    return _CONTROL.sub("", text).encode(errors="replace").decode()
 
 
 def cleaned(one: Draft, secrets: frozenset[str]) -> Draft:

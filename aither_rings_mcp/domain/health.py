@@ -39,7 +39,6 @@ class ContainerView(Value):
     #: container port -> (host address, host port)
     published: Mapping[int, tuple[str, int]] = {}
     labels: Mapping[str, str] = {}
-    memory_bytes: int | None = None
 
 
 class ProbeResult(Value):

@@ -120,6 +120,17 @@ def _spellings(char: str) -> str:
 
 
 @cache
+def _control() -> re.Pattern[str]:
+    """Terminal sequences (CSI, OSC) and control characters."""
+    return re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+def plain(text: str) -> str:
+    """The text without terminal sequences and control characters: they steer readers, and hide secrets."""
+    return _control().sub("", text).encode(errors="replace").decode()
+
+
+@cache
 def _compiled() -> tuple[tuple[re.Pattern[str], str], ...]:
     """Compiled when the first text comes: a client waits for the server to start, and nothing is said until then."""
     flags = re.IGNORECASE | re.DOTALL | re.MULTILINE

@@ -272,6 +272,12 @@ class Operation(Value):
         """Whether the release goes by way of the ring's other slot."""
         return self.slot is not None
 
+    @property
+    def why(self) -> str:
+        """What was wrong with the release, and what with going back; empty when nothing was."""
+        said = (self.verification.get("reason"), self.failure.record.get("message") if self.failure else None)
+        return "; ".join(str(part) for part in said if part)
+
     def failed(self, error: RingError) -> Operation:
         """The operation with why it did not do what was asked."""
         return self.model_copy(update={"failure": Failure(record=to_record(error))})

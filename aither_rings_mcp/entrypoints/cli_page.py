@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -11,6 +10,8 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
+from aither_rings_mcp.domain.redact import plain
+
 _STYLES = {
     **dict.fromkeys(("well", "healthy", "running", "candidate", "passed", "yes"), "green"),
     **dict.fromkeys(("promoted", "deployed", "up", "rolled_back", "done"), "green"),
@@ -18,15 +19,8 @@ _STYLES = {
     **dict.fromkeys(("failed", "error", "timeout", "blocked", "expired"), "bold red"),
     **dict.fromkeys(("skipped", "empty", "stopped", "unknown"), "dim"),
 }
-#: Terminal sequences (CSI, OSC) and control characters: what a log says must not steer the terminal.
-_CONTROL = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _GAP = 2
 _INDENT = 4
-
-
-def clean(text: str) -> str:
-    """The text without anything that a terminal would obey."""
-    return _CONTROL.sub("", text)
 
 
 @dataclass(frozen=True)
@@ -78,7 +72,7 @@ class Page:
 
     def table(self, columns: Sequence[Column], rows: Iterable[Sequence[object]]) -> None:
         """A table without the columns that are empty from top to bottom; nothing at all without rows."""
-        grid = [["" if cell is None else " ".join(clean(str(cell)).split()) for cell in row] for row in rows]
+        grid = [["" if cell is None else " ".join(plain(str(cell)).split()) for cell in row] for row in rows]
         used = [index for index in range(len(columns)) if any(row[index] for row in grid)]
         if not used:
             return
@@ -125,7 +119,7 @@ class Page:
 
 def _text(parts: Sequence[str | tuple[str, str]]) -> Text:
     pairs = [(part, "") if isinstance(part, str) else part for part in parts]
-    return Text.assemble(*((clean(words), style) for words, style in pairs))
+    return Text.assemble(*((plain(words), style) for words, style in pairs))
 
 
 def _fitted(

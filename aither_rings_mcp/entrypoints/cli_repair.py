@@ -15,7 +15,7 @@ from aither_rings_mcp.entrypoints.cli_words import Ring, Wait
 
 def recover(ctx: typer.Context, wait: Wait = None) -> None:
     """Finish or take back what an interrupted worker left half-done."""
-    ask(ctx, lambda manager, watch: manager.recover(actor(), wait_s=wait, watch=watch))
+    ask(ctx, lambda manager, watch: manager.recover(wait_s=wait, watch=watch))
 
 
 def unlock(

@@ -10,7 +10,8 @@ from rich.text import Text
 
 from aither_rings_mcp.domain.answers import Progress
 from aither_rings_mcp.domain.log_lines import is_quoted, unstamped
-from aither_rings_mcp.entrypoints.cli_page import Page, clean
+from aither_rings_mcp.domain.redact import plain
+from aither_rings_mcp.entrypoints.cli_page import Page
 
 _ENTERED = re.compile(r"-> (\w+)$")
 _HEARTBEAT_S = 10.0
@@ -33,7 +34,7 @@ class Watcher:
 
     async def __call__(self, progress: Progress) -> None:
         self.operation_id = progress.operation_id or self.operation_id
-        said = clean(unstamped(progress.message)).rstrip()
+        said = plain(unstamped(progress.message)).rstrip()
         if entered := _ENTERED.match(said):
             # A log that is read late is ahead of its own lines with the phase it has come to.
             self._phase, said = entered[1], ""

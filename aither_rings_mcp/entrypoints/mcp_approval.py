@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Generic, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Generic, Literal, TypeVar
 
 from mcp.server.elicitation import render_elicitation_schema
 from mcp.shared.exceptions import MCPError
@@ -18,11 +18,14 @@ from mcp_types import ElicitRequest, ElicitRequestFormParams, ElicitResult, Inpu
 from mcp_types.version import is_version_at_least
 from pydantic import BaseModel, Field, ValidationError
 
-from aither_rings_mcp.domain.answers import ApprovalAnswer, ApprovalView, PlanAnswer
+from aither_rings_mcp.domain.answers import ApprovalView, PlanAnswer
 from aither_rings_mcp.domain.errors import InvalidArguments
 from aither_rings_mcp.domain.model import Actor
 from aither_rings_mcp.domain.value import Value
 from aither_rings_mcp.entrypoints.mcp_protocol import Ctx
+
+if TYPE_CHECKING:
+    from aither_rings_mcp.manager.ring_manager import RingManager
 
 log = logging.getLogger(__name__)
 
@@ -31,15 +34,6 @@ A = TypeVar("A")
 _ENDS_WITH_QUESTION = "2026-07-28"
 _QUESTION = "approval"
 _CHANGES_SHOWN = 12
-
-
-class Desk(Protocol):
-    """What asking needs of the manager."""
-
-    async def proposal(self, plan_id: str) -> PlanAnswer: ...
-    async def answer_plan(
-        self, plan_id: str, approved: bool, actor: Actor, note: str | None = None, plan_hash: str | None = None
-    ) -> ApprovalAnswer: ...
 
 
 class Form(BaseModel):
@@ -85,8 +79,8 @@ def asked_of(approval: ApprovalView | None, operation_id: str | None, release: s
 class Asking:
     """Asks the person at one call's client, who is `person`; `allowed`: rings.yaml lets clients pass answers on."""
 
-    def __init__(self, desk: Desk, ctx: Ctx, person: Actor, allowed: bool) -> None:
-        self._desk = desk
+    def __init__(self, manager: RingManager, ctx: Ctx, person: Actor, allowed: bool) -> None:
+        self._manager = manager
         self._ctx = ctx
         self._person = person
         self._allowed = allowed
@@ -99,7 +93,7 @@ class Asking:
         asked = change.waits(answer)
         if asked is None or not self._can_ask():
             return answer
-        proposal = await self._desk.proposal(asked.plan_id)
+        proposal = await self._manager.proposal(asked.plan_id)
         if proposal.plan_hash != asked.plan_hash:
             return answer
         question = ElicitRequestFormParams(
@@ -158,7 +152,7 @@ class Asking:
             return change.ended(asked, "unavailable")
         approved = form.decision == "approve"
         try:
-            await self._desk.answer_plan(asked.plan_id, approved, self._person, form.note, asked.plan_hash)
+            await self._manager.answer_plan(asked.plan_id, approved, self._person, form.note, asked.plan_hash)
         except InvalidArguments as error:
             # The same call once more, as a client sends it when the stream of the first broke: what it did stands.
             if not approved or error.details.get("refused") != "answered_already":

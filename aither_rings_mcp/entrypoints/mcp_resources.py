@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mcp.server.lowlevel.helper_types import ReadResourceContents
 from mcp.shared.exceptions import MCPError
@@ -14,7 +14,9 @@ from aither_rings_mcp.domain.answers import Answer
 from aither_rings_mcp.domain.errors import OperationNotFound, RingError, UnknownRing, in_one_line
 from aither_rings_mcp.domain.redact import redact
 from aither_rings_mcp.domain.shown_settings import shown_settings
-from aither_rings_mcp.entrypoints.mcp_rings import Rings
+
+if TYPE_CHECKING:
+    from aither_rings_mcp.manager.ring_manager import RingManager
 
 JSON = "application/json"
 STATUS, CONFIG = "ring://status", "ring://config"
@@ -31,7 +33,7 @@ _SHAPES = {
 class Resources:
     """The resources of one server."""
 
-    def __init__(self, manager: Rings) -> None:
+    def __init__(self, manager: RingManager) -> None:
         self._manager = manager
 
     def listed(self) -> list[Resource]:

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from mcp.server.mcpserver import MCPServer
     from mcp.server.request_state import RequestStateSecurity
 
-    from aither_rings_mcp.entrypoints.mcp_rings import Rings
+    from aither_rings_mcp.manager.ring_manager import RingManager
 
-    Build = Callable[[Path | None], Rings]
+    Build = Callable[[Path | None], RingManager]
 
 INSTRUCTIONS = """\
 Rings are steps on the way to users: dev -> staging -> prod. Promote one step at a time, and only what was tested.
@@ -47,7 +47,7 @@ LOOK_S = 1.0
 
 
 def build_server(
-    manager: Rings,
+    manager: RingManager,
     *,
     allow_force: bool = False,
     read_only: bool = False,
@@ -87,7 +87,7 @@ def build_server(
         )
 
 
-def _seal(manager: Rings) -> RequestStateSecurity:
+def _seal(manager: RingManager) -> RequestStateSecurity:
     """What a person was asked stays valid as long as their answer would, also over a restart of this server."""
     from mcp.server.request_state import RequestStateSecurity
 
@@ -128,7 +128,7 @@ def main(argv: Sequence[str] | None = None, build: Build | None = None) -> None:
     sys.exit(_serve(options, build or _wired))
 
 
-def _wired(config: Path | None) -> Rings:
+def _wired(config: Path | None) -> RingManager:
     from aither_rings_mcp.wiring import build_manager
 
     return build_manager(config, spare=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel.helper_types import ReadResourceContents
@@ -33,8 +33,10 @@ from pydantic import AnyUrl
 from aither_rings_mcp.entrypoints.mcp_prompts import Prompts
 from aither_rings_mcp.entrypoints.mcp_protocol import Ctx, RingServer
 from aither_rings_mcp.entrypoints.mcp_resources import LOG, OPERATION, STATE, Resources
-from aither_rings_mcp.entrypoints.mcp_rings import Rings
 from aither_rings_mcp.entrypoints.mcp_updates import Updates
+
+if TYPE_CHECKING:
+    from aither_rings_mcp.manager.ring_manager import RingManager
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +47,7 @@ _MOST_VALUES = 100
 class SurfaceServer(RingServer):
     """An MCP server with the rings' tools, resources and prompts."""
 
-    def __init__(self, manager: Rings, tools: list[Tool], *, look_s: float, **options: Any) -> None:
+    def __init__(self, manager: RingManager, tools: list[Tool], *, look_s: float, **options: Any) -> None:
         self._rings = manager
         self._resources = Resources(manager)
         self._prompts = Prompts(manager.settings)

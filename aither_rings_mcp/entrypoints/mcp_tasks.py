@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
 from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
@@ -33,7 +33,9 @@ from aither_rings_mcp.domain.errors import Forbidden, InvalidTransition, Operati
 from aither_rings_mcp.domain.rollout import Kind, Phase
 from aither_rings_mcp.entrypoints.asking import IDENTITY
 from aither_rings_mcp.entrypoints.mcp_protocol import Ctx, actor_of, refused_as, rendered_as
-from aither_rings_mcp.entrypoints.mcp_rings import Rings
+
+if TYPE_CHECKING:
+    from aither_rings_mcp.manager.ring_manager import RingManager
 
 IDENTIFIER = "io.modelcontextprotocol/tasks"
 #: How often a client should ask.
@@ -53,7 +55,7 @@ class Tasks(Extension):
 
     identifier = IDENTIFIER
 
-    def __init__(self, manager: Rings, grant: Grant) -> None:
+    def __init__(self, manager: RingManager, grant: Grant) -> None:
         self._manager = manager
         self._grant = grant
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mcp.server.mcpserver.tools import Tool
 from mcp_types import InputRequiredResult
@@ -37,7 +37,9 @@ from aither_rings_mcp.entrypoints.asking import IDENTITY
 from aither_rings_mcp.entrypoints.mcp_approval import Asked, Asking, Change
 from aither_rings_mcp.entrypoints.mcp_following import Cancellations, Reporter, following
 from aither_rings_mcp.entrypoints.mcp_protocol import Ctx, actor_of, as_tool, attended, hints, person_of
-from aither_rings_mcp.entrypoints.mcp_rings import Rings
+
+if TYPE_CHECKING:
+    from aither_rings_mcp.manager.ring_manager import RingManager
 
 #: So many services fit a usual answer of 1,500 tokens, each with all it has.
 _FEW_SERVICES = 20
@@ -46,7 +48,7 @@ _FEW_SERVICES = 20
 class Tools:
     """The tools of one server."""
 
-    def __init__(self, manager: Rings, grant: Grant, heartbeat_s: float, cancellations: Cancellations) -> None:
+    def __init__(self, manager: RingManager, grant: Grant, heartbeat_s: float, cancellations: Cancellations) -> None:
         self._manager = manager
         self._grant = grant
         self._heartbeat_s = heartbeat_s

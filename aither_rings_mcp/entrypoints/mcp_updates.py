@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mcp.server.context import ServerRequestContext
 from mcp.server.subscriptions import InMemorySubscriptionBus, ResourceUpdated, ServerEvent
@@ -18,7 +18,9 @@ from mcp_types import EmptyResult, SubscribeRequestParams, UnsubscribeRequestPar
 from aither_rings_mcp.domain.errors import RingError
 from aither_rings_mcp.domain.standing import Standing
 from aither_rings_mcp.entrypoints.mcp_resources import LOG, OPERATION, STATE, STATUS, Resources
-from aither_rings_mcp.entrypoints.mcp_rings import Rings
+
+if TYPE_CHECKING:
+    from aither_rings_mcp.manager.ring_manager import RingManager
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +31,7 @@ class Updates(InMemorySubscriptionBus):
     `look_s`: how often the files are looked at while somebody is subscribed.
     """
 
-    def __init__(self, manager: Rings, resources: Resources, look_s: float) -> None:
+    def __init__(self, manager: RingManager, resources: Resources, look_s: float) -> None:
         super().__init__()
         self._manager = manager
         self._resources = resources

@@ -88,7 +88,7 @@ def _outcome(op: Operation, before: str | None) -> Seen:
         ended=ended,
         runs=release if before is None else before,
         bad=None if before is None else release,
-        faults=() if op.phase is wanted else (f"it should be {wanted}, but is {op.phase}: {op.summary or ''}",),
+        faults=() if op.phase is wanted else (f"it should be {wanted}, but is {op.phase}: {op.why}",),
     )
 
 

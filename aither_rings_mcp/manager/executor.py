@@ -173,7 +173,7 @@ class Executor:
                 record = policy.deployed(record, op.release, op.updated_at, False, op.request.override, keep)
             elif op.release and op.request.kind is not Kind.ROLLBACK and (bad := op.verification.get("reason")):
                 record = policy.condemn(record, op.release.id, op.updated_at, str(bad))
-            record = record.model_copy(update={"stuck": f"{op.id}: {_why(op) or '?'}"})
+            record = record.model_copy(update={"stuck": f"{op.id}: {op.why or '?'}"})
             self._world.state.save(state.with_ring(op.request.ring, record))
 
     def _event(self, op: Operation) -> Event:
@@ -198,12 +198,8 @@ class Executor:
 
 
 def _told(op: Operation) -> str:
-    """Why it went wrong, and what it was forced past."""
+    """Why it went wrong, with the last lines that something wrote, and what it was forced past."""
     passed = op.request.freeze_passed
-    return "; ".join(part for part in (_why(op), f"forced past a freeze {passed}" if passed else "") if part)
-
-
-def _why(op: Operation) -> str:
-    """What was wrong with the release, and what with going back."""
-    said = (op.verification.get("reason"), op.failure.why if op.failure else None)
+    forced = f"forced past a freeze {passed}" if passed else None
+    said = (op.verification.get("reason"), op.failure.why if op.failure else None, forced)
     return "; ".join(str(part) for part in said if part)

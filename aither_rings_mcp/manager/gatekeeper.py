@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 from aither_rings_mcp.domain.errors import ConfigInvalid, RingError
 from aither_rings_mcp.domain.gate_order import after_faults
 from aither_rings_mcp.domain.naming import digest
-from aither_rings_mcp.domain.redact import redact
+from aither_rings_mcp.domain.redact import plain, redact
 from aither_rings_mcp.domain.settings import GateSpec
 from aither_rings_mcp.domain.verdict import NOT_REACHED, Evidence, FailedItem, GateResult, Verdict
 from aither_rings_mcp.ports import Clock, Finding, Gate, GateCache, GateContext
@@ -26,7 +25,6 @@ LONGEST_PAUSE = 10.0
 _ITEMS, _EVIDENCE, _TAIL_LINES = 10, 20, 20
 _TAIL_BYTES = 64 * 1024
 _LINE, _LINES = 500, 12
-_CONTROL = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f]")
 _AGAIN = frozenset({Verdict.FAILED, Verdict.ERROR, Verdict.TIMEOUT})
 
 
@@ -240,7 +238,7 @@ def _tail(log: Path) -> tuple[str, ...]:
 
 def _text(text: str) -> str:
     """At most 12 lines of 500 characters, without secrets and without what steers a terminal."""
-    clean = redact(_CONTROL.sub("", text)).encode("utf-8", "replace").decode()
+    clean = redact(plain(text))
     lines = [line if len(line) <= _LINE else line[: _LINE - 1] + "…" for line in clean.splitlines()]
     return "\n".join(lines if len(lines) <= _LINES else (*lines[: _LINES - 1], "…"))
 

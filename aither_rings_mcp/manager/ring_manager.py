@@ -312,7 +312,14 @@ class RingManager:
         if record.stuck and actor.automatic:
             raise outcomes.stuck_error(ring, record.stuck)
         if (record.release is not None and record.release == release) or (tag is not None and record.tag == tag):
-            return self._rollback_noop(ring, record.release, f"{ring} already runs {record.tag} ({record.release}).")
+            return RollbackAnswer(
+                ok=True,
+                summary=f"{ring} already runs {record.tag} ({record.release}).",
+                as_of=self._world.clock.now(),
+                outcome="noop",
+                release=record.release,
+                to=record.release,
+            )
         choice = policy.rollback_choice(record, ring, tag, release, await lost_releases(self._world, record))
         policy.check_crosses_nothing(record, ring, choice.release, actor)
         if dry_run:
@@ -408,7 +415,7 @@ class RingManager:
             undone=outcomes.undone(op) if cancelled else (),
         )
 
-    async def recover(self, actor: Actor, *, wait_s: float | None = None, watch: Watch | None = None) -> RecoverAnswer:
+    async def recover(self, *, wait_s: float | None = None, watch: Watch | None = None) -> RecoverAnswer:
         """Carries on every operation whose worker died, and waits up to `wait_s` seconds for each to end."""
         resumed = [op.id for op in self._operations.interrupted() if self._operations.resume(op)]
         resumed += [op.id for op in await settling.overdue(self._world, self._operations)]
@@ -471,10 +478,6 @@ class RingManager:
         """
         return await working.work(self._world, self._operations, operation_id, claim_fd)
 
-    async def execute(self, operation_id: str, claim_fd: int) -> bool:
-        """The same, leaving a release that settles to the monitor."""
-        return await working.execute(self._world, operation_id, claim_fd)
-
     # -- shared pieces
 
     async def _lifecycle(
@@ -501,8 +504,3 @@ class RingManager:
             interrupted=interrupted,
         )
         return await waiting_plans.worded(self._approvals, answer)
-
-    def _rollback_noop(self, ring: str, release: str | None, said: str) -> RollbackAnswer:
-        return RollbackAnswer(
-            ok=True, summary=said, as_of=self._world.clock.now(), outcome="noop", release=release, to=release
-        )

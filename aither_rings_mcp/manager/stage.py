@@ -97,7 +97,6 @@ class Stage:
         home = world.settings.rings[release.ring]
         config = preview_of(
             world.releases.config(release.id),
-            release.ring,
             preview.project,
             home.shared_network,
             preview.shared_network,

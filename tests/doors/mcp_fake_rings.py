@@ -23,7 +23,7 @@ from aither_rings_mcp.domain.rollout import PERCENT, Kind, Phase
 from aither_rings_mcp.domain.settings import Path, Ring, Service, Settings
 from aither_rings_mcp.domain.standing import Standing
 from aither_rings_mcp.domain.verdict import Evidence, FailedItem, GateResult, Verdict
-from aither_rings_mcp.entrypoints.mcp_rings import Started, Watch
+from aither_rings_mcp.manager.operations import Started, Watch
 
 NOW = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
 RELEASE, BEFORE = "r-0123456789ab", "r-ba9876543210"

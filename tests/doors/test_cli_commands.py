@@ -260,7 +260,7 @@ class FakeManager:
         self.asked["cancel"] = {"operation_id": operation_id, "actor": actor, "reason": reason}
         return self._answer(a.CancelAnswer, "Cancelled.", operation_id=operation_id, status="cancelled")
 
-    async def recover(self, actor: Actor, *, wait_s: float | None = None, watch: Any = None) -> a.RecoverAnswer:
+    async def recover(self, *, wait_s: float | None = None, watch: Any = None) -> a.RecoverAnswer:
         self._stand()
         return self._answer(a.RecoverAnswer, "Carried on op-7.", resumed=("op-7",), ends={"op-7": self.resumed_ends})
 

@@ -12,9 +12,10 @@ from aither_rings_mcp.domain.errors import EngineFailure
 from aither_rings_mcp.domain.health import ServiceHealth, ServiceState
 from aither_rings_mcp.domain.model import RingKind
 from aither_rings_mcp.domain.plan import Change
+from aither_rings_mcp.domain.redact import plain
 from aither_rings_mcp.domain.rollout import Kind, Phase
 from aither_rings_mcp.domain.verdict import FailedItem, GateResult, Verdict
-from aither_rings_mcp.entrypoints.cli_page import Column, Page, clean
+from aither_rings_mcp.entrypoints.cli_page import Column, Page
 from aither_rings_mcp.entrypoints.cli_render import command_line, show, show_error
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -179,7 +180,7 @@ def test_an_operation_shows_its_steps_its_error_and_its_log(capsys: pytest.Captu
 
 def test_what_a_log_says_does_not_steer_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     evil = "\x1b]0;title\x07\x1b[2J\x1b[31mred\x1b[0m\r\x08 [bold]tag[/bold] \x9b31m"
-    assert clean(evil) == "red [bold]tag[/bold] 31m"
+    assert plain(evil) == "red [bold]tag[/bold] 31m"
     show_error(EngineFailure(evil, evil, log_tail=[evil]), as_json=False)
     failed = GateResult(name="g", status=Verdict.FAILED, summary=evil, log_tail=(evil,), fix_hint=evil)
     action = a.NextAction(tool="ring_status", arguments={"ring": evil}, why=evil)
@@ -272,7 +273,7 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("name", ANSWERS)
 @pytest.mark.usefixtures("terminal")
 def test_on_80_columns_no_line_is_longer_and_no_word_is_broken(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    said = clean(words(ANSWERS[name], capsys))
+    said = plain(words(ANSWERS[name], capsys))
     assert all(len(line) <= 80 and line == line.rstrip() for line in said.splitlines())
     assert set(WHY.split()) <= set(said.split())
 
@@ -289,7 +290,7 @@ def test_in_a_pipe_every_text_is_whole_on_its_line_without_trailing_blanks(
 
 @pytest.mark.usefixtures("terminal")
 def test_an_event_on_80_columns_keeps_its_releases_whole_below_its_row(capsys: pytest.CaptureFixture[str]) -> None:
-    assert clean(words(EVENTS, capsys)).splitlines() == [
+    assert plain(words(EVENTS, capsys)).splitlines() == [
         "Here it is.",
         "seq   at              ring     event    outcome           who  took",
         "1207  01-02 03:04:05  prod     promote  rolled_back       ann  36.3 s",
@@ -313,7 +314,7 @@ def test_an_event_in_a_pipe_is_one_row(capsys: pytest.CaptureFixture[str]) -> No
 def test_what_fits_stays_in_the_row(capsys: pytest.CaptureFixture[str]) -> None:
     columns = (Column("a", leaves=1), Column("b", short=str.upper), Column("why", prose=True))
     Page().table(columns, [("one", "two", "w" * 70), ("three", "four", "short"), ("x" * 60, "y" * 9, None)])
-    assert clean(capsys.readouterr().out).splitlines() == [
+    assert plain(capsys.readouterr().out).splitlines() == [
         f"{'a':60}  {'b':9}  why",
         f"{'one':60}  two",
         f"    {'w' * 70}",
@@ -321,7 +322,7 @@ def test_what_fits_stays_in_the_row(capsys: pytest.CaptureFixture[str]) -> None:
         f"{'x' * 60}  {'y' * 9}",
     ]
     Page().table(columns, [("x" * 60, "y" * 30, None)])
-    assert clean(capsys.readouterr().out).splitlines() == ["b", "Y" * 30, f"    a {'x' * 60}"]
+    assert plain(capsys.readouterr().out).splitlines() == ["b", "Y" * 30, f"    a {'x' * 60}"]
 
 
 def test_an_operation_says_how_long_it_has_been_at_it_and_no_percentage(capsys: pytest.CaptureFixture[str]) -> None:
@@ -337,7 +338,7 @@ def test_a_command_to_type_is_in_one_piece(capsys: pytest.CaptureFixture[str]) -
         why="read how its config differs",
     )  # fmt: skip
     show(a.CancelAnswer(**COMMON, operation_id="op-1", status="x", next_actions=(action,)), as_json=False)
-    assert clean(capsys.readouterr().out).splitlines()[1:] == [
+    assert plain(capsys.readouterr().out).splitlines()[1:] == [
         "Next: ring-ctl operation op-20260102t030405-0a1b2c --section config_diff --evidence",
         "      read how its config differs",
     ]
@@ -346,7 +347,7 @@ def test_a_command_to_type_is_in_one_piece(capsys: pytest.CaptureFixture[str]) -
 @pytest.mark.usefixtures("terminal")
 def test_an_error_is_wrapped_between_words(capsys: pytest.CaptureFixture[str]) -> None:
     show_error(EngineFailure(WHY, WHY, log_tail=[WHY]), as_json=False)
-    said = clean(capsys.readouterr().err).splitlines()
+    said = plain(capsys.readouterr().err).splitlines()
     assert max(map(len, said)) <= 80
     assert set(WHY.split()) <= set(" ".join(said).split())
 

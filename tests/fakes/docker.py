@@ -30,7 +30,7 @@ class FakeEngine:
 
     async def facts(self) -> EngineFacts:
         self._machine.answer()
-        return EngineFacts(version="27", api_version="1.47", architecture=self._machine.architecture, os="linux")
+        return EngineFacts(version="27", architecture=self._machine.architecture, os="linux")
 
     async def containers(self, project: str) -> tuple[ContainerView, ...]:
         found = self._machine.of(project)

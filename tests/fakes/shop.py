@@ -32,6 +32,7 @@ from aither_rings_mcp.domain.verdict import Verdict
 from aither_rings_mcp.gates.health_check import HealthCheck
 from aither_rings_mcp.gates.manual_approval import ManualApproval
 from aither_rings_mcp.gates.tests_pass import TestsPass
+from aither_rings_mcp.manager import working
 from aither_rings_mcp.manager.gatekeeper import Gatekeeper
 from aither_rings_mcp.manager.ring_manager import RingManager
 from aither_rings_mcp.manager.world import World
@@ -232,7 +233,7 @@ class Shop:
         """The workers that were started do their work, one after the other."""
         while self.hands.queue:
             operation_id, fd = self.hands.queue.pop(0)
-            await self.manager.execute(operation_id, fd)
+            await working.execute(self.world, operation_id, fd)
 
     async def until_cut(self, doing: Awaitable[T]) -> T | None:
         """What `doing` came to; None when the power went first."""
@@ -245,7 +246,7 @@ class Shop:
 
     async def recover(self) -> None:
         """`ring-ctl recover`, and its workers' work."""
-        await self.manager.recover(ANN)
+        await self.manager.recover()
         await self.work()
 
     # -- the story so far

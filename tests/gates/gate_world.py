@@ -108,7 +108,7 @@ class SmallEngine:
         self.running.setdefault(project, []).append(view)
 
     async def facts(self) -> EngineFacts:
-        return EngineFacts(version="27", api_version="1.47", architecture=self.architecture, os="linux")
+        return EngineFacts(version="27", architecture=self.architecture, os="linux")
 
     async def containers(self, project: str) -> tuple[ContainerView, ...]:
         return tuple(self.running.get(project, ()))

@@ -73,7 +73,7 @@ async def test_a_restore_that_fails_too_ends_stuck_once_and_nothing_automatic_fo
     assert (await events(busy_shop))[0] == ("promote", "stuck")
     before = everything(busy_shop)
     for _ in range(3):
-        assert (await busy_shop.manager.recover(ANN)).resumed == ()
+        assert (await busy_shop.manager.recover()).resumed == ()
         with pytest.raises(RingStuck):
             await busy_shop.promote()
     assert everything(busy_shop) == before
@@ -95,7 +95,7 @@ async def test_a_rollback_is_never_rolled_back(busy_shop: Shop) -> None:
     assert (answer.ok, answer.outcome) == (False, "stuck")
     assert await events(busy_shop) == [("rollback", "stuck"), ("promote", "promoted"), ("promote", "promoted")]
     assert images_running(busy_shop) == runs("v1")
-    assert (await busy_shop.manager.recover(ANN)).resumed == ()
+    assert (await busy_shop.manager.recover()).resumed == ()
 
 
 async def test_a_person_gets_a_ring_that_is_stuck_back_by_going_further_back(busy_shop: Shop) -> None:

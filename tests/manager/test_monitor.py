@@ -344,7 +344,7 @@ async def test_an_operation_that_does_not_get_any_further_is_left_to_a_person(pa
         shop.hands.die()
     assert patrol.alerts() == [("prod", "interrupted")]
     shop.hands.held = False
-    await shop.manager.recover(ANN)
+    await shop.manager.recover()
     await monitor.round()
     assert patrol.alerts() == [("prod", "interrupted"), ("prod", "interrupted_over")]
 

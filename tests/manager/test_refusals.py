@@ -368,7 +368,7 @@ async def test_a_worker_that_cannot_be_started_is_told_and_what_was_asked_can_be
         lambda shop: shop.manager.health("prod"),
         lambda shop: shop.manager.history(),
         lambda shop: shop.manager.verify_history(),
-        lambda shop: shop.manager.recover(ANN),
+        lambda shop: shop.manager.recover(),
     ],
 )
 async def test_looking_and_dry_runs_change_nothing(busy_shop: Shop, asked: Asked) -> None:

@@ -272,9 +272,9 @@ async def test_a_slot_that_died_with_its_worker_is_not_switched_to_and_users_sta
 
 async def test_recover_ends_what_nobody_watched(shop: Shop) -> None:
     await two_in_prod()(shop)
-    assert (await shop.manager.recover(ANN)).resumed == ()
+    assert (await shop.manager.recover()).resumed == ()
     shop.clock.seconds += 330
-    (settled_by,) = (await shop.manager.recover(ANN)).resumed
+    (settled_by,) = (await shop.manager.recover()).resumed
     assert (await shop.manager.operation(settled_by)).result
     assert statuses(shop, BLUE) == {"exited"}
     at_rest(shop)
