@@ -13,7 +13,8 @@ from aither_rings_mcp.domain.answers import (
 from aither_rings_mcp.domain.errors import DockerUnavailable, OperationNotFound, PlanExpired, RingError
 from aither_rings_mcp.domain.model import RecordedEvent
 from aither_rings_mcp.domain.plan import Plan
-from aither_rings_mcp.manager.approvals import Approvals
+from aither_rings_mcp.manager.approval_events import said_to
+from aither_rings_mcp.manager.approvals import WAITING, Approvals
 from aither_rings_mcp.manager.world import World
 
 #: So many plans are shown, and so many replies to one: nobody reads more.
@@ -62,9 +63,9 @@ async def asked(world: World, approvals: Approvals, plan_id: str) -> AskedPlanAn
     try:
         plan = world.plans.load(plan_id)
     except PlanExpired as error:
-        raise OperationNotFound(error.message, "GET /plans lists the plans that wait for a person.") from error
+        raise OperationNotFound(error.message, WAITING) from error
     proposal, now = await approvals.proposal(plan_id), world.clock.now()
-    said = world.plans.approval(plan, now)
+    said = said_to(world, plan)
     is_open = any(each.id == plan.id for each in world.plans.unanswered(now))
     seen = _seen(plan, proposal, said[0] if said else "open" if is_open else "over")
     return seen.model_copy(update={"replies": _replies(world, plan)})
