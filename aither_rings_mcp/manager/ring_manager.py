@@ -214,6 +214,10 @@ class RingManager:
         """The plans that wait for a person now."""
         return await waiting_plans.waiting(self._world, self._approvals)
 
+    def waiting_plan_ids(self) -> tuple[str, ...]:
+        """The ids of what a person was asked and has not answered, newest first."""
+        return waiting_plans.waiting_ids(self._world)
+
     async def answer_plan(
         self,
         plan_id: str,
