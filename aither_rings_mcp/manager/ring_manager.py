@@ -214,6 +214,10 @@ class RingManager:
         """The plans that wait for a person now."""
         return await waiting_plans.waiting(self._world, self._approvals)
 
+    def waiting_plan_ids(self) -> tuple[str, ...]:
+        """The ids of what a person was asked and has not answered, newest first."""
+        return waiting_plans.waiting_ids(self._world)
+
     async def answer_plan(
         self,
         plan_id: str,
@@ -224,7 +228,7 @@ class RingManager:
         grant: Grant | None = None,
     ) -> ApprovalAnswer:
         """A person's yes or no to exactly one plan, that of `plan_hash` where it is given; told to the history, and so
-        is an attempt that is refused, as for a `grant` that lets nobody answer.
+        is, once, an attempt that is refused, as for a `grant` that lets nobody answer.
         """
         return self._approvals.answered(plan_id, approved, actor, note, plan_hash, grant)
 
@@ -266,7 +270,7 @@ class RingManager:
         policy.check_not_quarantined(draft.replaces, target, draft.release.id, override)
         unchanged = draft.replaces.release == draft.release.id and draft.replaces.running
         if plan_id:
-            plan = self._plans.fitting(plan_id, draft, source, target, actor, override)
+            plan = self._approvals.applied(plan_id, draft, source, target, actor, override)
         else:
             planned = self._plans.looked_at if dry_run or unchanged else self._plans.mint
             plan = planned(draft, source, target, actor, override)

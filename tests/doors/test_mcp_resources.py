@@ -23,7 +23,9 @@ from aither_rings_mcp.entrypoints.mcp_updates import changed
 
 LIMIT_S = 10
 pytestmark = pytest.mark.filterwarnings("ignore:resources/(un)?subscribe is removed")
-LISTED = ("ring://status", "ring://dev/state", "ring://staging/state", "ring://prod/state", "ring://config")
+LISTED = (
+    "ring://status", "ring://dev/state", "ring://staging/state", "ring://prod/state", "ring://plans", "ring://config",
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -51,6 +53,7 @@ async def test_the_templates_name_operations_their_logs_and_rings(client: Asked)
     templates = (await client.list_resource_templates()).resource_templates
     assert [template.uri_template for template in templates] == [
         "ring://{ring}/state",
+        "ring://plans/{id}",
         "ring://operations/{id}",
         "ring://operations/{id}/log",
     ]
@@ -86,6 +89,8 @@ async def test_a_log_is_bounded_and_labelled_as_untrusted_data(client: Asked, ri
         ("ring://operations/op-9", "ring_status shows"),
         ("ring://operations/op-9/log", "ring_status shows"),
         ("ring://operations/..%2f..%2fetc/log", "ring_status shows"),
+        ("ring://plans/plan-9", "ring://plans lists them"),
+        ("ring://plans/state", "The rings are dev, staging, prod"),
         ("ring://secrets", "read one of ring://status"),
         ("ring://prod/state/more", "read one of ring://status"),
         ("file:///etc/passwd", "read one of ring://status"),

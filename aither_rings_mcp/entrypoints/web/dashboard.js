@@ -154,7 +154,7 @@ async function look() {
   );
   const pages = await Promise.all(status.rings.map((ring) => ask(`rings/${ring.name}/history?limit=10`)));
   const events = pages.flatMap((page) => page.events).sort((a, b) => b.seq - a.seq).slice(0, 15);
-  const waiting = await ask("plans");
+  const waiting = await ask("plans").catch((problem) => ({ plans: [], problem }));
   return { status, health, events, waiting };
 }
 
@@ -168,7 +168,9 @@ async function refresh() {
     if (problem.status === 401) askForToken();
     return;
   }
-  $("trouble").hidden = true;
+  const unseen = seen.waiting.problem;
+  $("trouble").textContent = unseen ? `What waits for a person cannot be shown. ${unseen.message}` : "";
+  $("trouble").hidden = !unseen;
   $("as-of").textContent = `${seen.status.summary} ${when(seen.status.as_of)}`;
   $("rings").replaceChildren(...seen.status.rings.map((ring, at) => card(ring, seen.health[at])));
   $("plans-section").hidden = seen.waiting.plans.length === 0;
