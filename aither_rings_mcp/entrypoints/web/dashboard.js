@@ -52,6 +52,7 @@ function card(ring, health) {
     settling: ring.settling_until && `until ${when(ring.settling_until)}`,
     frozen: ring.frozen,
     override: ring.override,
+    quarantined: ring.quarantine?.map((one) => `${one.release}: ${one.reason}`).join("; "),
     drift: ring.drift,
     stuck: ring.stuck,
   };
@@ -176,7 +177,7 @@ async function refresh() {
   $("plans-section").hidden = seen.waiting.plans.length === 0;
   $("plans").replaceChildren(...seen.waiting.plans.map((plan) => planCard(plan, seen.waiting.may_answer)));
   $("history").replaceChildren(
-    ...seen.events.map((e) => row([when(e.at), e.ring, e.event, e.outcome, e.to, e.actor, e.reason])),
+    ...seen.events.map((e) => row([when(e.at), e.ring, e.event, e.outcome, e.to, e.actor, e.reason ?? e.detail])),
   );
 }
 
