@@ -99,7 +99,7 @@ class HaproxyEdge:
         counted = await run_sync(self._socket.ask, "show stat")
         of_ring = self._settings.rings[ring]
         fronts = [one for one in of_ring.fronts if service in (None, one)]
-        return {slot: traffic_of(counted, [backend(ring, slot, one) for one in fronts]) for slot in of_ring.slots}
+        return {slot: traffic_of(counted, {backend(ring, slot, one): one for one in fronts}) for slot in of_ring.slots}
 
     # -- what it does now
 

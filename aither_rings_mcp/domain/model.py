@@ -128,14 +128,15 @@ class Quarantine(Value):
 class Settling(Value):
     """A release that is new in its ring, while what served before it waits in the other slot, ready to take over again.
 
-    `release` is what waits there. `baseline` and `before_users` are what the edge counted for what served before while
-    the new release came, and for the new one until it got its users.
+    `release` is what waits there; None where nothing does. `baseline` and `before_users` are what the edge counted for
+    what served before, and for the new release until it got its users; None: as much as at the first look at which the
+    edge reaches it. What is replaced in place leaves a gap, and that is held against nobody.
     """
 
     until: AwareDatetime
     release: str | None = None
     baseline: Traffic = Traffic()
-    before_users: Traffic = Traffic()
+    before_users: Traffic | None = Traffic()
 
 
 class Frozen(Value):
@@ -168,6 +169,8 @@ class RingRecord(Value):
     taken_back: tuple[str, ...] = ()
     #: The slot that serves.
     slot: Slot = Slot.BLUE
+    #: What the edge had counted in that slot when what runs got its users; None: nobody knows.
+    before_users: Traffic | None = None
     settling: Settling | None = None
     frozen: Frozen | None = None
 

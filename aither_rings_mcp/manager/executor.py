@@ -173,7 +173,7 @@ class Executor:
                 record = policy.deployed(record, op.release, op.updated_at, False, op.request.override, keep)
             elif op.release and op.request.kind is not Kind.ROLLBACK and (bad := op.verification.get("reason")):
                 record = policy.condemn(record, op.release.id, op.updated_at, str(bad))
-            record = record.model_copy(update={"stuck": f"{op.id}: {op.why or '?'}"})
+            record = record.model_copy(update={"stuck": f"{op.id}: {op.why or '?'}", "before_users": None})
             self._world.state.save(state.with_ring(op.request.ring, record))
 
     def _event(self, op: Operation) -> Event:
