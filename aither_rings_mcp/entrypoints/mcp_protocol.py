@@ -14,6 +14,7 @@ from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.mcpserver.exceptions import ToolError, UnexpectedToolError
 from mcp.server.mcpserver.tools import Tool
 from mcp.server.mcpserver.utilities.func_metadata import FuncMetadata
+from mcp.shared.exceptions import MCPError
 from mcp_types import CallToolResult, InputRequiredResult, TextContent, ToolAnnotations
 from mcp_types import Tool as ListedTool
 from pydantic import Field, ValidationError
@@ -152,6 +153,12 @@ def refused_as(error: Mapping[str, object]) -> CallToolResult:
     facts = json.dumps(error, ensure_ascii=False, separators=(",", ":"), default=str)
     text = f"ERROR {error['code']}: {in_one_line(error)}\n{facts}"
     return CallToolResult(content=[TextContent(type="text", text=text)], is_error=True)
+
+
+def failed(error: RingError, code: int, before: str = "", **facts: object) -> MCPError:
+    """The error where the protocol has no result for it: as one of JSON-RPC, with `facts` beside its own."""
+    said = redacted(error.as_dict())
+    return MCPError(code, before + in_one_line(said), {**facts, **said})
 
 
 class RingServer(MCPServer[Any]):

@@ -19,11 +19,11 @@ from aither_rings_mcp.domain.errors import (
     PlanStale,
     RingError,
     UnknownRing,
-    in_one_line,
 )
 from aither_rings_mcp.domain.redact import redact
 from aither_rings_mcp.domain.shown_settings import shown_settings
 from aither_rings_mcp.entrypoints.asking import IDENTITY
+from aither_rings_mcp.entrypoints.mcp_protocol import failed
 
 if TYPE_CHECKING:
     from aither_rings_mcp.manager.ring_manager import RingManager
@@ -149,8 +149,7 @@ def _json(content: dict[str, Any], meta: dict[str, Any] | None = None) -> ReadRe
 
 
 def _failed(uri: str, error: RingError, code: int) -> MCPError:
-    said = error.as_dict()
-    return MCPError(code, in_one_line(said), {"uri": redact(uri), **said})
+    return failed(error, code, uri=redact(uri))
 
 
 def _resource(uri: str, name: str, title: str, description: str, priority: float) -> Resource:
