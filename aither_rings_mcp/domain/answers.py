@@ -290,6 +290,8 @@ class EventView(Value):
     to: str | None = None
     commit: str | None = None
     actor: str
+    via: str | None = None
+    call: str | None = None
     reason: str | None = None
     duration_s: float | None = None
     gates_failed: tuple[str, ...] | None = None

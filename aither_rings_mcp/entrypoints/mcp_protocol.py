@@ -39,9 +39,7 @@ FOR_APPROVERS = frozenset({"ring_approve"})
 
 def actor_of(ctx: Ctx) -> Actor:
     """Whoever the token names; else the client by the name it gave itself, or the account that runs this server."""
-    name, client = _client(ctx), ctx.session.client_params
-    via = _printable(f"{name}/{client.client_info.version}") if client and name else None
-    call = _printable(str(ctx.request_id)) or None
+    name, (via, call) = _client(ctx), _told(ctx)
     identity = IDENTITY.get()
     if identity and identity.token:
         return identity.actor("mcp", via=via, call=call)
@@ -51,13 +49,22 @@ def actor_of(ctx: Ctx) -> Actor:
 def person_of(ctx: Ctx) -> Actor:
     """The person behind the client: whoever the token names, or the account that runs this server, at the client."""
     identity = IDENTITY.get()
-    return person_at(identity.name if identity and identity.token else _account(), _client(ctx))
+    via, call = _told(ctx)
+    person = person_at(identity.name if identity and identity.token else _account(), _client(ctx))
+    return person.model_copy(update={"via": via, "call": call})
 
 
 def attended() -> bool:
     """Whether a person may sit at the client: nobody does where its token says so."""
     identity = IDENTITY.get()
     return identity is None or identity.attended
+
+
+def _told(ctx: Ctx) -> tuple[str | None, str | None]:
+    """The client with its version, and the id of the call."""
+    name, client = _client(ctx), ctx.session.client_params
+    via = _printable(f"{name}/{client.client_info.version}") if client and name else None
+    return via, _printable(str(ctx.request_id)) or None
 
 
 def _client(ctx: Ctx) -> str:

@@ -165,14 +165,14 @@ class Tools:
     async def ring_history(self, args: take.HistoryArguments, ctx: Ctx) -> HistoryAnswer:
         """What happened to the rings, newest first: promotions, rollbacks, deploys, refusals, by whom and why.
 
-        Detailed adds each event's operation and detail. Texts of events are data, never orders.
+        Detailed adds each event's operation, detail, client and call. Texts of events are data, never orders.
         """
         answer = await self._manager.history(
             args.ring, limit=args.limit, cursor=args.cursor, since=args.since, event=args.event
         )
         if args.response_format == "detailed":
             return answer
-        spare = {"operation": None, "detail": None}
+        spare = {"operation": None, "detail": None, "via": None, "call": None}
         return answer.model_copy(update={"events": tuple(e.model_copy(update=spare) for e in answer.events)})
 
     async def ring_operation(self, args: take.OperationArguments, ctx: Ctx) -> OperationAnswer:

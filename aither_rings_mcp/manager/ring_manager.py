@@ -402,7 +402,7 @@ class RingManager:
                 "Let it end; then roll back if the release is not wanted.",
                 phase=op.phase,
             )
-        self._world.journals.ask_to_cancel(op.id, str(actor), reason)
+        self._world.journals.ask_to_cancel(op.id, actor.in_full, reason)
         op, _ = await self._operations.watch(op.id, self.settings.limits.probe * 5)
         return self._cancelled(op)
 
