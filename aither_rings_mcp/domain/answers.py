@@ -33,6 +33,7 @@ class Answer(Value):
     summary: str = Field(description="one sentence")
     next_actions: tuple[NextAction, ...] = Field(default=(), max_length=3)
     as_of: AwareDatetime
+    shortened: str | None = Field(default=None, description="what is left out, and where it is")
 
 
 class ActiveOperation(Value):

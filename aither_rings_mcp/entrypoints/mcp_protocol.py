@@ -25,8 +25,10 @@ from aither_rings_mcp.domain.approval import person_at
 from aither_rings_mcp.domain.errors import InternalError, InvalidArguments, RingError, in_one_line
 from aither_rings_mcp.domain.model import Actor
 from aither_rings_mcp.domain.redact import redacted
+from aither_rings_mcp.domain.value import Value
 from aither_rings_mcp.entrypoints import arguments as said
 from aither_rings_mcp.entrypoints import mcp_arguments as take
+from aither_rings_mcp.entrypoints import mcp_bounds as bounds
 from aither_rings_mcp.entrypoints.asking import IDENTITY
 
 log = logging.getLogger(__name__)
@@ -137,11 +139,26 @@ def as_tool(
 
 def rendered(answer: Answer) -> CallToolResult:
     """The answer as structured content, and for clients without it the summary and the same JSON as text."""
-    return rendered_as(answer.model_dump(mode="json", by_alias=True, exclude_none=True), answer.summary)
+    content = bounds.shortened(document(answer))
+    return _result(content, content["summary"])
 
 
 def rendered_as(content: dict[str, Any], summary: str) -> CallToolResult:
     """An answer that is JSON already."""
+    return _result(bounds.shortened(content), summary)
+
+
+def document(value: Value) -> dict[str, Any]:
+    """An answer, or a part of one, as JSON, whole."""
+    return value.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+def too_long(answer: Answer) -> bool:
+    """Whether it has to be paged or shortened."""
+    return bounds.cost(document(answer)) > bounds.ANSWER_MOST
+
+
+def _result(content: dict[str, Any], summary: str) -> CallToolResult:
     text = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
     return CallToolResult(
         content=[TextContent(type="text", text=summary), TextContent(type="text", text=text)],
@@ -156,7 +173,7 @@ def refused(error: RingError) -> CallToolResult:
 
 def refused_as(error: Mapping[str, object]) -> CallToolResult:
     """An error that is JSON already, as `RingError.as_dict` gives it."""
-    error = redacted(error)
+    error = bounds.shortened(redacted(error), bounds.ANSWER_MOST // 2)  # most of it is told twice
     facts = json.dumps(error, ensure_ascii=False, separators=(",", ":"), default=str)
     text = f"ERROR {error['code']}: {in_one_line(error)}\n{facts}"
     return CallToolResult(content=[TextContent(type="text", text=text)], is_error=True)
