@@ -43,6 +43,12 @@ class Actor(Value):
     def __str__(self) -> str:
         return f"{self.name} ({self.kind} via {self.door})"
 
+    @property
+    def in_full(self) -> str:
+        """The actor with the client and the call, where they are known."""
+        call = f"call {self.call}" if self.call else None
+        return ", ".join(part for part in (str(self), self.via, call) if part)
+
     @model_serializer(mode="wrap")
     def _without_blanks(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
         return {name: value for name, value in dump(self).items() if value is not None}
@@ -207,6 +213,9 @@ class Event(Value):
     to: str | None = None
     commit: str | None = None
     actor: str
+    #: The actor's client and call.
+    via: str | None = None
+    call: str | None = None
     reason: str | None = None
     duration_s: float | None = None
     gates_failed: tuple[str, ...] = ()
@@ -214,7 +223,7 @@ class Event(Value):
 
     def redacted(self) -> Self:
         """The event with its free text as it may leave, or be kept."""
-        said = {"reason": self.reason, "detail": self.detail}
+        said = {"via": self.via, "call": self.call, "reason": self.reason, "detail": self.detail}
         return self.model_copy(update={name: redact(text) for name, text in said.items() if text})
 
 

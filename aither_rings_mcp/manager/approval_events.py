@@ -96,6 +96,8 @@ def _append(
             from_=plan.replaces if plan and plan.goes_back else None,
             to=plan.release if plan else None,
             actor=str(actor),
+            via=actor.via,
+            call=actor.call,
             reason=reason,
             detail=detail,
         )

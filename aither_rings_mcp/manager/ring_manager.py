@@ -133,11 +133,12 @@ class RingManager:
         wait_s: float | None = 0.0,
         include_log: bool = False,
         log_cursor: int | None = None,
+        log_lines: int = views.LOG_LINES,
         watch: Watch | None = None,
     ) -> OperationAnswer:
         """One operation; waits up to `wait_s` seconds (None: to its end) for it to end first."""
         op, interrupted = await self._operations.watch(operation_id, wait_s, watch)
-        answer = views.operation(self._world, op, interrupted, include_log, log_cursor)
+        answer = views.operation(self._world, op, interrupted, include_log, log_cursor, log_lines)
         if op.approval_plan and answer.result:
             view = await waiting_plans.in_words(self._approvals, outcomes.approval_of(op))
             asked = view.model_dump(mode="json", exclude_none=True)
@@ -402,7 +403,7 @@ class RingManager:
                 "Let it end; then roll back if the release is not wanted.",
                 phase=op.phase,
             )
-        self._world.journals.ask_to_cancel(op.id, str(actor), reason)
+        self._world.journals.ask_to_cancel(op.id, actor.in_full, reason)
         op, _ = await self._operations.watch(op.id, self.settings.limits.probe * 5)
         return self._cancelled(op)
 

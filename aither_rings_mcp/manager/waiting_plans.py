@@ -117,7 +117,10 @@ def _words(plan: PlanAnswer, view: ApprovalView) -> str:
     rows = [f"{row.service} ({row.action})" for row in plan.changes[:_SERVICES]]
     if more := len(plan.changes) - len(rows):
         rows.append(f"{more} more")
-    felt = f"{radius.services} services" + (f", critical: {', '.join(radius.critical)}" if radius.critical else "")
+    critical = [*radius.critical[:_SERVICES]]
+    if more := len(radius.critical) - len(critical):
+        critical.append(f"{more} more")
+    felt = f"{radius.services} services" + (f", critical: {', '.join(critical)}" if critical else "")
     return (
         f"Please decide on plan {plan.plan_id}: {what}, release {plan.release}{forced}. "
         f"It changes {', '.join(rows)}. Who feels it: {felt}; {radius.downtime}. "

@@ -276,6 +276,7 @@ class FakeRings:
         wait_s: float = 0.0,
         include_log: bool = False,
         log_cursor: int | None = None,
+        log_lines: int = 100,
         watch: Watch | None = None,
     ) -> a.OperationAnswer:
         self._meet(None)

@@ -347,6 +347,21 @@ async def test_what_waits_is_the_same_object_over_mcp_and_rest(shop: Shop, era: 
                 assert await resource(client, f"ring://{path}") == over_rest
 
 
+@pytest.mark.promise(12)
+async def test_the_history_has_the_client_and_the_call_of_who_asked_and_of_who_answered(shop: Shop, era: str) -> None:
+    person = Person("accept", decision="approve")
+    await call(shop, era, person, "ring_promote", **TO_PROD)
+    told = {"ring": "prod", "limit": 2, "response_format": "detailed"}
+    done, answered = (await call(shop, era, None, "ring_history", **told))["events"]
+    assert (done["event"], answered["event"], answered["outcome"]) == ("promote", "approval", "approved")
+    for event in (done, answered):
+        assert event["via"] == "claude-code/2.1"
+        assert event["call"]
+    asked = {**told, "response_format": "concise"}
+    for event in (await call(shop, era, None, "ring_history", **asked))["events"]:
+        assert not {"via", "call"} & set(event)
+
+
 # -- giving up
 
 

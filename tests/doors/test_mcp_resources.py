@@ -13,7 +13,7 @@ from mcp_asked import Asked
 from mcp_fake_rings import SETTINGS, FakeRings
 from mcp_types import INTERNAL_ERROR, INVALID_PARAMS, ResourceUpdatedNotification, TextResourceContents
 
-from aither_rings_mcp.domain.errors import StateUnreadable
+from aither_rings_mcp.domain.errors import OperationNotFound, StateUnreadable
 from aither_rings_mcp.domain.settings import Alerts, GateSpec, Hook, Hooks, Path
 from aither_rings_mcp.domain.shown_settings import shown_settings
 from aither_rings_mcp.domain.standing import Standing
@@ -110,6 +110,19 @@ async def test_a_state_that_cannot_be_read_is_told_as_such(client: Asked, rings:
         await client.read_resource("ring://status")
     assert refused.value.code == INTERNAL_ERROR
     assert refused.value.error.data["code"] == "state_unreadable"
+
+
+@pytest.mark.promise(16)
+@pytest.mark.parametrize("kind", [StateUnreadable, OperationNotFound])
+async def test_an_error_of_a_resource_keeps_secrets_in(
+    client: Asked, rings: FakeRings, kind: type[StateUnreadable | OperationNotFound]
+) -> None:
+    secret = "password=hunter2hunter2"
+    rings.trouble = kind(f"no: {secret}", f"Not {secret}.", log_tail=[secret], seen={"env": secret})
+    with pytest.raises(MCPError) as refused:
+        await client.read_resource("ring://operations/op-1")
+    assert refused.value.error.data["seen"] == {"env": "password=[redacted]"}
+    assert "hunter2" not in refused.value.error.model_dump_json()
 
 
 async def test_a_crash_inside_tells_the_client_nothing_of_itself(client: Asked, rings: FakeRings) -> None:
