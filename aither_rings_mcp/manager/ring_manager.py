@@ -308,7 +308,8 @@ class RingManager:
         policy.runtime_ring(self.settings, ring)
         if tag is not None and release is not None:
             raise InvalidArguments("both a tag and a release are named", "Name one of them, or none for the last good.")
-        request = Request(kind=Kind.ROLLBACK, ring=ring, tag=tag, release=release, reason=reason)
+        wished = tag or release or "the last good"
+        request = Request(kind=Kind.ROLLBACK, ring=ring, tag=tag, release=release, wished=wished, reason=reason)
         if before := self._operations.started(idempotency_key, request):
             return cast("RollbackAnswer", await self._result(before, wait_s, watch, started))
         await self._operations.free(ring)
