@@ -106,7 +106,7 @@ class RingManager:
         return await self._looks.shared(("status", ring, detailed), look)
 
     async def health(self, ring: str, services: Sequence[str] | None = None) -> HealthAnswer:
-        look = partial(views.health, self._world, ring, services)
+        look = partial(views.health, self._world, self._operations, ring, services)
         return await self._looks.shared(("health", ring, tuple(services or ())), look)
 
     async def history(
