@@ -7,6 +7,8 @@ from datetime import datetime
 from functools import partial
 from typing import Literal, cast
 
+import anyio.to_thread
+
 from aither_rings_mcp.domain import approval, policy
 from aither_rings_mcp.domain.access import Grant, Role
 from aither_rings_mcp.domain.answers import (
@@ -118,7 +120,8 @@ class RingManager:
         since: datetime | None = None,
         event: str | None = None,
     ) -> HistoryAnswer:
-        return views.history(self._world, ring, limit, cursor, since, event)
+        # what seldom happened may take thousands of lines to find: others are answered meanwhile
+        return await anyio.to_thread.run_sync(views.history, self._world, ring, limit, cursor, since, event)
 
     async def verify_history(self) -> VerifyAnswer:
         return views.verified(self._world)
