@@ -26,6 +26,11 @@ class Role(StrEnum):
         """Whether this role is `needed` or more. `<` would compare the letters."""
         return _RANK[self] >= _RANK[needed]
 
+    @property
+    def unproven(self) -> Role:
+        """What is left of it for who shows no token: they call themselves what they like, so they answer for nobody."""
+        return Role.OPERATOR if self is Role.APPROVER else self
+
 
 _RANK = {role: rank for rank, role in enumerate(Role)}
 

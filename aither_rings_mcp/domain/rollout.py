@@ -180,6 +180,8 @@ class Request(Value):
     plan_id: str | None = None
     tag: str | None = None
     release: str | None = None
+    #: What a rollback was asked to go back to, in the asker's words: `release` is what that came to.
+    wished: str | None = None
     #: The release that is to go; where another one came meanwhile, nothing happens.
     leaving: str | None = None
     build: bool = True

@@ -37,6 +37,7 @@ def serve(
     """Serve REST, MCP over HTTP and SSE, the dashboard and the monitor, in one process."""
     from aither_rings_mcp.domain.access import Role
     from aither_rings_mcp.entrypoints.cli_monitor import said
+    from aither_rings_mcp.entrypoints.redacted_log import log_to_stderr
     from aither_rings_mcp.entrypoints.serve import Serving
     from aither_rings_mcp.entrypoints.serve import serve as until_told
     from aither_rings_mcp.wiring import build_installation
@@ -52,6 +53,7 @@ def serve(
         allow_force=allow_force,
         monitor=monitor,
     )
+    log_to_stderr()
     with redirect_stdout(sys.stderr):
         asyncio.run(until_told(build_installation(session.config), serving, said))
 

@@ -43,8 +43,8 @@ _WRONG_TOKENS = Pace(per_s=1 / 6, burst=10)
 class Rules:
     """What a server asks of its clients. `public`: others than this machine can reach it, so a token is always needed.
 
-    Without any token there is `local`: what whoever is on this machine may do. `open_paths` need no token; whoever
-    shows none there may look only.
+    Without any token there is `local`: what whoever is on this machine may do, at most an operator's part. `open_paths`
+    need no token; whoever shows none there may look only.
     """
 
     public: bool = False
@@ -132,7 +132,7 @@ class Guard:
             raise _Refused(self._wrong_token(found, scope))
         if self._needed or any(name in _PROXIED for name, _ in scope["headers"]):
             raise _Refused(_unauthorized("this server lets in whoever has a token, and none was sent"))
-        return Identity(name="anonymous", kind="agent", role=self._rules.local)
+        return Identity(name="anonymous", kind="agent", role=self._rules.local.unproven)
 
     def _still_valid(self, identity: Identity) -> bool:
         """Whether a token that was let in would be so now."""

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, Literal, TypeVar
 
+import anyio
 from mcp.server.elicitation import render_elicitation_schema
 from mcp.shared.exceptions import MCPError
 from mcp_types import ElicitRequest, ElicitRequestFormParams, ElicitResult, InputRequiredResult
@@ -77,13 +78,17 @@ def asked_of(approval: ApprovalView | None, operation_id: str | None, release: s
 
 
 class Asking:
-    """Asks the person at one call's client, who is `person`; `allowed`: rings.yaml lets clients pass answers on."""
+    """Asks the person at one call's client, who is `person`; `allowed`: rings.yaml lets clients pass answers on.
 
-    def __init__(self, manager: RingManager, ctx: Ctx, person: Actor, allowed: bool) -> None:
+    A question in the middle of a call is open for `wait_s` seconds: whoever called has no more patience.
+    """
+
+    def __init__(self, manager: RingManager, ctx: Ctx, person: Actor, allowed: bool, wait_s: float) -> None:
         self._manager = manager
         self._ctx = ctx
         self._person = person
         self._allowed = allowed
+        self._wait_s = wait_s
 
     async def about(self, change: Change[A]) -> A | InputRequiredResult:
         """The change, once a person said yes where that is needed; the question, where the client brings it to them."""
@@ -110,7 +115,7 @@ class Asking:
         form = capabilities.elicitation if capabilities else None
         if not self._allowed or form is None or (form.form is None and form.url is not None):
             return False
-        return self._ends_with_question() or self._ctx.session.can_send_request
+        return self._ends_with_question() or (self._wait_s > 0 and self._ctx.session.can_send_request)
 
     def _ends_with_question(self) -> bool:
         version = self._ctx.protocol_version
@@ -132,14 +137,16 @@ class Asking:
 
     async def _heard(self, question: ElicitRequestFormParams) -> ElicitResult | None:
         try:
-            return await self._ctx.session.elicit_form(
-                message=question.message,
-                requested_schema=question.requested_schema,
-                related_request_id=self._ctx.request_id,
-            )
+            with anyio.move_on_after(self._wait_s):
+                return await self._ctx.session.elicit_form(
+                    message=question.message,
+                    requested_schema=question.requested_schema,
+                    related_request_id=self._ctx.request_id,
+                )
+            log.warning("nobody answered at the client within %g s", self._wait_s)
         except (MCPError, ValidationError) as error:
             log.warning("the client did not ask its person: %s", type(error).__name__)
-            return None
+        return None
 
     async def _settled(self, change: Change[A], asked: Asked, answer: ElicitResult | None) -> A:
         if answer is None:

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import argparse
 import gc
-import logging
-import os
 import signal
 import sys
 from collections.abc import AsyncGenerator, Callable, Generator, Sequence
@@ -168,8 +166,9 @@ def _serve(options: argparse.Namespace, build: Build) -> int:
     # What is imported stays: looking through it for garbage, now or later, is time for nothing.
     gc.disable()
     from aither_rings_mcp.domain.errors import RingError, in_one_line
+    from aither_rings_mcp.entrypoints.redacted_log import log_to_stderr
 
-    _log_to_stderr()
+    log_to_stderr()
     try:
         if options.transport != "stdio":
             return _over_http(options)
@@ -195,7 +194,9 @@ def _serve(options: argparse.Namespace, build: Build) -> int:
 
 
 def _over_http(options: argparse.Namespace) -> int:
-    """MCP alone; `ring-ctl serve` has it with everything else. Nobody gets more than `--role`, whatever their token."""
+    """MCP alone; `ring-ctl serve` has it with everything else. Nobody gets more than `--role`, whatever their token.
+    Who shows none is an operator at most.
+    """
     import asyncio
 
     from aither_rings_mcp.domain.access import Role
@@ -222,16 +223,3 @@ def _over_http(options: argparse.Namespace) -> int:
 
     asyncio.run(serve(build_installation(options.config), serving, say))
     return 0
-
-
-def _log_to_stderr() -> None:
-    from aither_rings_mcp.domain.redact import redact
-
-    class Redacting(logging.Formatter):
-        def format(self, record: logging.LogRecord) -> str:
-            return redact(super().format(record))
-
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(Redacting("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    level = logging.DEBUG if os.environ.get("RINGS_DEBUG") == "1" else logging.WARNING
-    logging.basicConfig(level=level, handlers=[handler])

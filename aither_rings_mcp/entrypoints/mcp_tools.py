@@ -127,7 +127,7 @@ class Tools:
                     started=reporter.started,
                 )
 
-            return await self._asking(ctx).about(
+            return await self._asking(ctx, args.wait_s).about(
                 Change(
                     first=lambda: promote(args.plan_id, args.idempotency_key),
                     waits=consent.in_promotion,
@@ -160,7 +160,7 @@ class Tools:
                     started=reporter.started,
                 )
 
-            return await self._asking(ctx).about(
+            return await self._asking(ctx, args.wait_s).about(
                 Change(
                     first=lambda: rollback(args.tag, args.release, args.idempotency_key),
                     waits=consent.in_rollback,
@@ -244,11 +244,11 @@ class Tools:
         """What this call may do: the server's grant, or less where its token has less."""
         return self._grant.to(IDENTITY.get())
 
-    def _asking(self, ctx: Ctx) -> Asking:
+    def _asking(self, ctx: Ctx, wait_s: float) -> Asking:
         person = person_of(ctx)
         # where a person asks for it, nobody else sits at their client
         somebody = attended() and not same_asker(actor_of(ctx), person)
-        return Asking(self._manager, ctx, person, somebody and self._manager.settings.approvals.elicitation)
+        return Asking(self._manager, ctx, person, somebody and self._manager.settings.approvals.elicitation, wait_s)
 
     @asynccontextmanager
     async def _following(self, ctx: Ctx, actor: Actor | None = None) -> AsyncGenerator[Reporter]:

@@ -25,13 +25,18 @@ from aither_rings_mcp.wiring import Installation
 Say = Callable[[str], None]
 #: By these names, and any port, whoever is on this machine reaches a ring's Genesis, and the edge hands it on.
 _EDGE_HOSTS = ("localhost", "127.0.0.1", "[::1]")
+#: Said where a server for approvers starts.
+_AT_MOST = (
+    "who shows no token is an operator here at most: to answer plans takes one, of "
+    "`ring-ctl token create NAME --role approver --person`"
+)
 
 
 @dataclass(frozen=True)
 class Serving:
     """How one server is reached, and what it lets its clients do.
 
-    Nobody gets more than `role`; `local` is for who shows no token, on loopback.
+    Nobody gets more than `role`; `local` is for who shows no token, on loopback: at most an operator's part.
     """
 
     host: str = "127.0.0.1"
@@ -62,6 +67,8 @@ async def serve(installation: Installation, serving: Serving, say: Say) -> None:
         local=serving.local,
         open_paths=OPEN_PATHS,
     )
+    if serving.local.unproven is not serving.local:
+        say(_AT_MOST)
     with bound(serving.host, serving.port) as port:
         listeners = [Listener(port, Guard(app, tokens, rules, clock))]
         async with AsyncExitStack() as stack:

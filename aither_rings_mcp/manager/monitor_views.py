@@ -13,14 +13,21 @@ from aither_rings_mcp.manager.world import MONITOR_CLAIM, World
 
 def watched(world: World, ring: str) -> MonitorView:
     """What the monitor makes of a ring, for whoever asks meanwhile; from what it last wrote down."""
-    record, rule = world.state.load().ring(ring), world.settings.rollback
+    record = world.state.load().ring(ring)
+    judgement = judged(world, ring, record)
+    if judgement is None:
+        return MonitorView(armed=False)
+    view = ring_watch(world, ring, record, judgement)
+    return MonitorView(armed=True, **view.model_dump(exclude={"ring", "call"}))
+
+
+def judged(world: World, ring: str, record: RingRecord) -> Judgement | None:
+    """The monitor's verdict, from the same; None where no monitor would take this ring's release back."""
     restores = world.settings.rings[ring].on_unhealthy is Unhealthy.RESTORE
     if world.claims.holder(MONITOR_CLAIM) is None or not record.running or not restores or record.stuck:
-        return MonitorView(armed=False)
+        return None
     watch = world.memory.load().watches.get(ring, RingWatch())
-    samples = watch.samples if watch.release == record.release else ()
-    view = ring_watch(world, ring, record, judge(samples, rule))
-    return MonitorView(armed=True, **view.model_dump(exclude={"ring", "call"}))
+    return judge(watch.samples if watch.release == record.release else (), world.settings.rollback)
 
 
 def settling_until(world: World, record: RingRecord) -> datetime | None:

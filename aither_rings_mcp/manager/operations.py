@@ -234,6 +234,8 @@ def _same_wish(done: Request, asked: Request) -> bool:
     """
     if asked.plan_id not in {None, done.plan_id}:
         return False
-    names = ("plan_id", "tag", "release", "freeze_passed", "reason")
+    names = ["plan_id", "tag", "release", "freeze_passed", "reason"]
+    if done.wished is None:  # nobody chose, or the journal is from before that was kept
+        names.append("wished")
     filled = {name: getattr(asked, name) for name in names}
     return done.model_copy(update=filled) == asked

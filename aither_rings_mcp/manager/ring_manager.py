@@ -7,6 +7,8 @@ from datetime import datetime
 from functools import partial
 from typing import Literal, cast
 
+import anyio.to_thread
+
 from aither_rings_mcp.domain import approval, policy
 from aither_rings_mcp.domain.access import Grant, Role
 from aither_rings_mcp.domain.answers import (
@@ -106,7 +108,7 @@ class RingManager:
         return await self._looks.shared(("status", ring, detailed), look)
 
     async def health(self, ring: str, services: Sequence[str] | None = None) -> HealthAnswer:
-        look = partial(views.health, self._world, ring, services)
+        look = partial(views.health, self._world, self._operations, ring, services)
         return await self._looks.shared(("health", ring, tuple(services or ())), look)
 
     async def history(
@@ -118,7 +120,8 @@ class RingManager:
         since: datetime | None = None,
         event: str | None = None,
     ) -> HistoryAnswer:
-        return views.history(self._world, ring, limit, cursor, since, event)
+        # what seldom happened may take thousands of lines to find: others are answered meanwhile
+        return await anyio.to_thread.run_sync(views.history, self._world, ring, limit, cursor, since, event)
 
     async def verify_history(self) -> VerifyAnswer:
         return views.verified(self._world)
@@ -309,7 +312,8 @@ class RingManager:
         policy.runtime_ring(self.settings, ring)
         if tag is not None and release is not None:
             raise InvalidArguments("both a tag and a release are named", "Name one of them, or none for the last good.")
-        request = Request(kind=Kind.ROLLBACK, ring=ring, tag=tag, release=release, reason=reason)
+        wished = tag or release or "the last good"
+        request = Request(kind=Kind.ROLLBACK, ring=ring, tag=tag, release=release, wished=wished, reason=reason)
         if before := self._operations.started(idempotency_key, request):
             return cast("RollbackAnswer", await self._result(before, wait_s, watch, started))
         await self._operations.free(ring)

@@ -31,6 +31,7 @@ from aither_rings_mcp.manager.drift import drift, moved_tags
 from aither_rings_mcp.manager.monitor_views import settling_until, watched
 from aither_rings_mcp.manager.observer import look
 from aither_rings_mcp.manager.operations import Operations, shown
+from aither_rings_mcp.manager.unwell import advice, changed
 from aither_rings_mcp.manager.way_back import runnable
 from aither_rings_mcp.manager.world import World
 from aither_rings_mcp.ports import Images
@@ -174,7 +175,7 @@ def _after_status(world: World, rings: Sequence[RingStatus]) -> list[NextAction]
     return actions[:3]
 
 
-async def health(world: World, ring: str, services: Sequence[str] | None) -> HealthAnswer:
+async def health(world: World, operations: Operations, ring: str, services: Sequence[str] | None) -> HealthAnswer:
     """Every service of a ring right now: container state and a fresh probe, asked side by side."""
     runtime_ring(world.settings, ring)
     record = world.state.load().ring(ring)
@@ -193,18 +194,18 @@ async def health(world: World, ring: str, services: Sequence[str] | None) -> Hea
     bad = [service for service in seen if not service.healthy]
     critical = tuple(service.name for service in bad if service.critical)
     healthy = len(seen) - len(bad)
-    actions: list[NextAction] = []
     way = _way_back(world, record, (await world.engine.images()).ids)
-    if critical and way:
-        actions.append(NextAction(tool="ring_rollback", arguments={"ring": ring}, why=f"go back to {way.tag}"))
-    if bad:
-        actions.append(NextAction(tool="ring_history", arguments={"ring": ring, "limit": 5}, why="see what changed"))
+    held: str | None = None
+    actions = (changed(ring),) if bad else ()
+    if critical:
+        held, actions = await advice(world, operations, ring, record, way)
     return HealthAnswer(
         ok=state == "healthy",
         summary=f"{ring} is {state}: {healthy} of {len(seen)} services healthy"
         + (f"; critical: {', '.join(critical)}" if critical else "")
+        + (f"; {held}" if held else "")
         + ("; no release that it could go back to is ready." if critical and not way else "."),
-        next_actions=tuple(actions),
+        next_actions=actions,
         as_of=world.clock.now(),
         ring=ring,
         state=state,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import anyio.to_thread
+
 from aither_rings_mcp.domain.answers import (
     ApprovalView,
     AskedPlanAnswer,
@@ -68,7 +70,8 @@ async def asked(world: World, approvals: Approvals, plan_id: str) -> AskedPlanAn
     said = said_to(world, plan)
     is_open = any(each.id == plan.id for each in world.plans.unanswered(now))
     seen = _seen(plan, proposal, said[0] if said else "open" if is_open else "over")
-    return seen.model_copy(update={"replies": _replies(world, plan)})
+    replies = await anyio.to_thread.run_sync(_replies, world, plan)  # they may be thousands of lines ago
+    return seen.model_copy(update={"replies": replies})
 
 
 def _seen(plan: Plan, proposal: PlanAnswer, state: str) -> AskedPlanAnswer:

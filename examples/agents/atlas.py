@@ -9,6 +9,7 @@ It rolls back only when all of this is so; otherwise it tells, and a person deci
 * the backbone is well: what everybody shares is nobody's release;
 * there is a way back, nobody changes the ring now, and no monitor is about to do the same.
 
+A question that the server refuses, as when its engine is away, is told, and asked again in the next round.
 With --once it exits with 0 (all well or mended) or 1 (a person should look).
 """
 
@@ -32,13 +33,25 @@ class Policy:
 
 
 async def patrol(rings: Rings, policy: Policy) -> bool:
-    """One round through all rings; whether nobody needs to look."""
-    status = await rings.call("ring_status")
+    """One round through all rings; whether nobody needs to look. One ring's trouble keeps it from no other."""
+    try:
+        status = await rings.call("ring_status")
+    except Refused as refused:
+        return alerted(refused)
     well = True
     for ring in status["rings"]:
         if ring["kind"] == "runtime" and ring["state"] in {"running", "stuck"}:
-            well = await visit(rings, ring, policy) and well
+            try:
+                well = await visit(rings, ring, policy) and well
+            except Refused as refused:
+                well = alerted(refused, ring["name"])
     return well
+
+
+def alerted(refused: Refused, ring: str | None = None) -> bool:
+    """Tells what the server refused; that is nothing to be well with."""
+    told(ring=ring, verdict="alert", refused=refused.code, why=str(refused).partition("\n")[0])
+    return False
 
 
 async def visit(rings: Rings, ring: Answer, policy: Policy) -> bool:
@@ -85,15 +98,20 @@ def reason_to_hold(ring: Answer, health: Answer, policy: Policy) -> str | None:
 async def take_back(rings: Rings, ring: Answer, health: Answer) -> bool:
     name, bad = ring["name"], ring["release"]
     why = f"patrol: {', '.join(health['critical_unhealthy'])} unhealthy, release {bad} is new"
-    try:
-        # the same trouble is one rollback, however often a broken connection has it asked for
-        answer = await rings.change("ring_rollback", ring=name, reason=why, idempotency_key=f"atlas {name} {bad}")
-    except Refused as refused:
-        told(ring=name, verdict="alert", refused=refused.code, why=str(refused).partition("\n")[0])
-        return False
+    answer = await rings.change("ring_rollback", ring=name, reason=why, idempotency_key=await key_for(rings, ring))
     done = answer["outcome"] == "rolled_back"
     told(ring=name, verdict="rolled_back" if done else "alert", outcome=answer["outcome"], why=answer["summary"])
     return done
+
+
+async def key_for(rings: Rings, ring: Answer) -> str:
+    """The same trouble is one rollback, however often a broken connection has it asked for; one that came to nothing
+    was none, and the next is another. The history knows how many those were, also after a restart of this program.
+    """
+    since = ring["deployed_at"]
+    past = await rings.call("ring_history", ring=ring["name"], event="rollback", since=since, limit=100)
+    in_vain = sum(event["outcome"] in {"failed", "cancelled"} for event in past["events"])
+    return f"atlas {ring['name']} {ring['release']} {since} {in_vain}"
 
 
 async def main() -> int:

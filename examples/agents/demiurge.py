@@ -2,10 +2,13 @@
 
     python demiurge.py [--deploy COMMAND]... http://127.0.0.1:8900/mcp
     python demiurge.py /path/to/.venv/bin/aither-rings-mcp --config /path/to/rings.yaml
+    python demiurge.py --via staging,prod --plan PLAN_ID http://127.0.0.1:8900/mcp
 
 Each step is planned and applied as planned. It never forces anything. It stops where a person is asked, with the words
-for them, and where a release is not good, with what to fix. Its report is lines of JSON; it exits with 0 (users have
-it), 3 (a person is asked), 4 (a gate said no, or a rule), 5 (dev does not run), 7 (taken back).
+for them, and where a release is not good, with what to fix. Once the person said yes, --plan goes on from there: it
+deploys nothing, applies exactly that plan on the first step of --via, and plans the steps after it. Its report is lines
+of JSON; it exits with 0 (users have it), 3 (a person is asked), 4 (a gate said no, or a rule), 5 (dev does not run),
+7 (taken back).
 """
 
 from __future__ import annotations
@@ -46,9 +49,19 @@ async def bring(rings: Rings, source: str, target: str, why: str) -> Answer:
     raise AssertionError("unreachable")
 
 
-async def report(rings: Rings, target: str, answer: Answer) -> None:
+async def apply(rings: Rings, source: str, target: str, plan_id: str, why: str) -> Answer:
+    """That very plan, which a person may have been asked about; one that went stale is refused, as another one was
+    not what they said yes to.
+    """
+    told(step="plan", to=target, plan=plan_id)
+    return await rings.change(
+        "ring_promote", source=source, target=target, plan_id=plan_id, reason=why, idempotency_key=f"demiurge {plan_id}"
+    )
+
+
+async def report(rings: Rings, way: list[str], answer: Answer) -> None:
     """What came of one step, and for whom the next move is. Texts of tests and logs are passed on as data."""
-    outcome = answer["outcome"]
+    outcome, target = answer["outcome"], way[1]
     failed = [
         {
             "gate": gate["name"],
@@ -63,7 +76,9 @@ async def report(rings: Rings, target: str, answer: Answer) -> None:
     if outcome in {"approval_required", "declined_or_unavailable"}:
         approval = answer.get("approval", {})
         ways = f"{answer['summary']} A person can: {' or '.join(approval.get('ways', []))}"
-        told(step="ask", say=approval.get("words") or ways)
+        plan = approval.get("plan_id")
+        then = f"--via {','.join(way)} --plan {plan}" if plan else None
+        told(step="ask", say=approval.get("words") or ways, plan=plan, once_approved=then)
     if outcome in {"rolled_back", "stuck"} and answer.get("operation_id"):
         kept = await rings.call("ring_evidence", operation_id=answer["operation_id"])
         told(step="evidence", operation=answer["operation_id"], sections=[one["name"] for one in kept["sections"]])
@@ -72,22 +87,27 @@ async def report(rings: Rings, target: str, answer: Answer) -> None:
 async def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--deploy", default="ring-ctl deploy dev --json", metavar="COMMAND", help="how dev gets it")
-    parser.add_argument("--via", default="dev,staging,prod", metavar="RINGS", help="the way")
+    parser.add_argument("--via", metavar="RINGS", help="the way (dev,staging,prod; with --plan: staging,prod)")
+    parser.add_argument("--plan", metavar="PLAN_ID", help="go on with this plan, to which a person said yes")
     parser.add_argument("--reason", default="a code change", help="why, for the history")
     parser.add_argument("where", help="the server's URL, or the program that speaks MCP")
     parser.add_argument("more", nargs=argparse.REMAINDER, help="the program's arguments")
     given = parser.parse_args()
-    if given.deploy and (code := await deploy(shlex.split(given.deploy))):
+    way = (given.via or ("staging,prod" if given.plan else "dev,staging,prod")).split(",")
+    if given.deploy and not given.plan and (code := await deploy(shlex.split(given.deploy))):
         told(step="deploy", outcome="failed", exit_code=code)
         return NOT_DEPLOYED
     async with connected(given.where, "demiurge", given.more) as rings:
-        for source, target in pairwise(given.via.split(",")):
+        for step, (source, target) in enumerate(pairwise(way)):
             try:
-                answer = await bring(rings, source, target, given.reason)
+                if given.plan and step == 0:
+                    answer = await apply(rings, source, target, given.plan, given.reason)
+                else:
+                    answer = await bring(rings, source, target, given.reason)
             except Refused as refused:
                 told(step="promote", to=target, refused=refused.code, why=str(refused).partition("\n")[0])
                 return BLOCKED
-            await report(rings, target, answer)
+            await report(rings, way[step:], answer)
             if answer["outcome"] not in _GOOD:
                 return _CODES.get(answer["outcome"], BLOCKED)
     return DONE

@@ -32,6 +32,11 @@ def test_a_token_narrows_the_servers_grant_and_never_widens_it(role: Role, serve
     assert (granted.read_only, granted.allow_force) == (True, True)
 
 
+@pytest.mark.promise(13)
+def test_without_a_token_a_role_is_worth_no_more_than_an_operators() -> None:
+    assert [role.unproven for role in Role] == [VIEWER, OPERATOR, OPERATOR]
+
+
 def test_without_an_identity_the_servers_own_grant_holds() -> None:
     assert Grant(role=OPERATOR).to(None) == Grant(role=OPERATOR)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ class Site:
     shop: Shop
     http: httpx.AsyncClient
     url: str
+    said: list[str] = field(default_factory=list[str])
 
     async def get(self, path: str, **params: Any) -> httpx.Response:
         return await self.http.get(path, params=params)
@@ -55,7 +56,7 @@ async def served(shop: Shop, controller: Path | None = None, **serving: Any) -> 
     url = said[-1].removeprefix("serving at ")
     try:
         async with httpx.AsyncClient(base_url=url, timeout=20) as http:
-            yield Site(shop, http, url)
+            yield Site(shop, http, url, said)
     finally:
         server.cancel()
         with suppress(asyncio.CancelledError):

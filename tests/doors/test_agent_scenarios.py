@@ -50,6 +50,7 @@ def on_disk(shop: Shop) -> dict[str, bytes]:
 async def test_it_finds_why_prod_is_unhealthy_and_takes_it_back(folder: Path, way: str) -> None:
     shop = Shop(folder / "shop")
     await two_in_prod()(shop)
+    await shop.manager.up("shared", ANN)
     bad = shop.record().release
     shop.turn("v2", NEVER)
     async with at_work(shop, way) as agent:
@@ -216,6 +217,7 @@ async def test_it_stops_with_the_same_words_where_going_back_needs_a_person(fold
     rings["prod"]["rollback_approval"] = "agents"
     shop = Shop(folder / "shop", config=settings(rings=rings))
     await two_in_prod()(shop)
+    await shop.manager.up("shared", ANN)
     shop.turn("v2", NEVER)
     async with at_work(shop, "legacy") as agent:
         await agent.call("ring_health", "Ring health", ring="prod")
@@ -316,6 +318,7 @@ async def test_it_stops_at_a_quarantined_release_and_says_that_a_fix_passes(fold
 async def test_it_stops_where_there_is_nothing_to_go_back_to(folder: Path) -> None:
     shop = Shop(folder / "shop")
     await shop.ship("v1")
+    await shop.manager.up("shared", ANN)
     shop.turn("v1", NEVER)
     async with at_work(shop, "auto") as agent:
         health = await agent.call("ring_health", "Ring health", ring="prod")
@@ -330,6 +333,7 @@ async def test_it_stops_where_there_is_nothing_to_go_back_to(folder: Path) -> No
 async def test_it_stops_at_a_stuck_ring_and_says_who_takes_it_back_into_service(folder: Path) -> None:
     shop = Shop(folder / "shop")
     await two_in_prod()(shop)
+    await shop.manager.up("shared", ANN)
     shop.turn("v1", NEVER)
     shop.turn("v2", NEVER)
     async with at_work(shop, "auto") as agent:

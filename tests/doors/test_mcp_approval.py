@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import anyio
 import httpx2
 import jsonschema
 import pytest
@@ -141,6 +142,45 @@ async def test_declining_is_no_answer_and_the_other_ways_stay_open(shop: Shop, e
     await shop.manager.answer_plan(plan, True, EVE)
     (onward,) = content["next_actions"]
     assert (await call(shop, era, None, onward["tool"], **onward["arguments"]))["outcome"] == "promoted"
+
+
+class Nobody(Person):
+    """A client that shows the question to an empty chair."""
+
+    async def __call__(self, _ctx: Any, params: Any) -> ElicitResult:
+        await super().__call__(_ctx, params)
+        await anyio.sleep_forever()
+        raise AssertionError("unreachable")
+
+
+@pytest.mark.promise(17)
+@pytest.mark.parametrize(
+    ("tool", "arguments", "outcome", "later"),
+    [
+        ("ring_promote", TO_PROD, "declined_or_unavailable", "promoted"),
+        ("ring_rollback", {"ring": "prod"}, "refused", "rolled_back"),
+    ],
+)
+async def test_where_nobody_answers_the_call_ends_after_its_wait_with_the_other_ways(
+    shop: Shop, tool: str, arguments: dict[str, Any], outcome: str, later: str
+) -> None:
+    nobody = Nobody("cancel")
+    with anyio.fail_after(30):
+        content = await call(shop, "legacy", nobody, tool, **arguments, wait_s=0.2)
+    assert (content["ok"], content["outcome"], len(nobody.asked)) == (False, outcome, 1)
+    plan = content["approval"]["plan_id"]
+    assert content["approval"]["ways"][0] == f"ring-ctl approve {plan}"
+    await shop.manager.answer_plan(plan, True, EVE)
+    (onward,) = content["next_actions"]
+    assert (await call(shop, "legacy", None, onward["tool"], **onward["arguments"]))["outcome"] == later
+
+
+async def test_a_call_that_waits_for_nothing_asks_nobody_and_names_the_ways(shop: Shop) -> None:
+    nobody = Nobody("cancel")
+    with anyio.fail_after(30):
+        content = await call(shop, "legacy", nobody, "ring_rollback", ring="prod", wait_s=0.0)
+    assert (content["outcome"], nobody.asked) == ("refused", [])
+    assert content["approval"]["ways"]
 
 
 async def test_an_answer_that_does_not_fit_the_question_approves_nothing(shop: Shop, era: str) -> None:

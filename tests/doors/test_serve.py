@@ -16,11 +16,12 @@ from typing import Any
 import httpx
 import httpx2
 import pytest
-from fakes.shop import ANN, Shop
+from fakes.shop import ANN, BOT, Shop
 from fakes.stories import candidate
 from mcp.client import Client
 from mcp.client.sse import sse_client
 from mcp.client.streamable_http import streamable_http_client
+from mcp_types import Implementation
 from rest_site import Site, served
 
 from aither_rings_mcp.domain.access import Role
@@ -144,6 +145,31 @@ async def test_without_a_token_this_machine_may_look_unless_more_was_said(shop: 
         assert (await site.post("/rings/prod/rollback")).status_code == 403
 
 
+@pytest.mark.promise(13)
+async def test_who_shows_no_token_answers_no_plan_under_another_name(shop: Shop) -> None:
+    plan = await shop.manager.plan("staging", "prod", BOT)
+    answer = {"plan_id": plan.plan_id, "plan_hash": plan.plan_hash, "decision": "approved", "note": "looks fine"}
+    async with served(shop, role=Role.APPROVER, local=Role.APPROVER) as site:
+        assert any("who shows no token is an operator here at most" in line for line in site.said)
+        async with (
+            httpx2.AsyncClient(trust_env=False, timeout=30) as http,
+            Client(
+                streamable_http_client(f"{site.url}/mcp", http_client=http), mode="legacy",
+                client_info=Implementation(name="somebody-else", version="1"),
+            ) as client,
+        ):  # fmt: skip
+            assert "ring_approve" not in {tool.name for tool in (await client.list_tools()).tools}
+            refused = await client.call_tool("ring_approve", answer)
+            assert refused.is_error
+            assert "ERROR forbidden" in refused.content[0].text  # type: ignore[union-attr]
+        way, yes = f"/plans/{plan.plan_id}/approve", {"plan_hash": plan.plan_hash, "decision": "approved"}
+        rest = await site.post(way, yes)
+        assert (rest.status_code, rest.json()["needed"]) == (403, "approver")
+        mine = {"Authorization": f"Bearer {await token(shop, Role.APPROVER, 'ann')}"}
+        said = await site.http.post(way, json=yes, headers=mine)
+        assert said.status_code == 200, said.text
+
+
 @contextmanager
 def process(folder: Path, *options: str) -> Generator[tuple[subprocess.Popen[str], str]]:
     """A real `ring-ctl serve`, and where it answers."""
@@ -170,3 +196,15 @@ def test_asked_to_stop_it_leaves_although_a_client_listens(folder: Path) -> None
         assert server.wait(30) == 0
         with pytest.raises(httpx.ConnectError):
             httpx.get(f"{url}/healthz")
+
+
+@pytest.mark.promise(16)
+def test_no_token_reaches_the_servers_log_where_a_client_sends_it_astray(folder: Path) -> None:
+    secret = "rings_0123456789ab_" + "s3cr3tS3cr3t" * 3
+    with process(folder) as (server, url):
+        sent = httpx.post(f"{url}/messages/?session_id={secret}", json={})
+        assert sent.status_code == 400
+        server.send_signal(signal.SIGTERM)
+        _, log = server.communicate(timeout=30)
+    assert "Received invalid session ID: [redacted]" in log
+    assert "s3cr3t" not in log.lower()

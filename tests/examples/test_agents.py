@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from collections.abc import AsyncGenerator, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -16,8 +17,8 @@ import pytest
 from doors.rest_site import Site, served
 from fakes.machine import Fault
 from fakes.memory import quick_folder
-from fakes.shop import ANN, Shop
-from fakes.stories import two_in_prod, with_approval
+from fakes.shop import ANN, EVE, Shop, twins
+from fakes.stories import settled, two_in_prod, with_approval
 
 from aither_rings_mcp.domain.access import Role
 
@@ -75,6 +76,7 @@ async def token_of(site: Site, name: str) -> str:
 
 
 DEMIURGE = ("demiurge.py", "--deploy", "true", "--reason", "a fix of the cart")
+ON = ("demiurge.py", "--deploy", "false", "--reason", "a fix of the cart")
 ATLAS = ("atlas.py", "--once", "--looks", "2", "--pause", "0.1")
 
 
@@ -135,8 +137,40 @@ async def test_demiurge_stops_where_a_person_is_asked_with_the_words_for_them(fo
     await shop.deploy("v4")
     async with served(shop) as site:
         said = await demiurge(site)
-    assert said.code == 3
-    assert "ring-ctl approve plan-" in said.of(step="ask")[0]["say"]
+        assert said.code == 3
+        (ask,) = said.of(step="ask")
+        assert f"ring-ctl approve {ask['plan']}" in ask["say"]
+        assert shop.record().release is None
+        too_early = await agent(site, *ON, *ask["once_approved"].split())
+        assert (too_early.code, too_early.of(step="ask")[0]["plan"]) == (3, ask["plan"])
+
+
+async def test_demiurge_goes_on_with_the_very_plan_that_a_person_approved(folder: Path) -> None:
+    shop = Shop(folder / "shop", config=with_approval())
+    await shop.deploy("v4")
+    async with served(shop) as site:
+        (ask,) = (await demiurge(site)).of(step="ask")
+        assert ask["once_approved"] == f"--via staging,prod --plan {ask['plan']}"
+        await shop.manager.answer_plan(ask["plan"], True, EVE)
+        said = await agent(site, *ON, *ask["once_approved"].split())
+        assert said.code == 0, said.lines
+        assert said.of(step="promote", to="prod", outcome="promoted")
+        assert shop.world.plans.load(ask["plan"]).release == shop.record().release
+        again = await agent(site, *ON, *ask["once_approved"].split())
+        assert (again.code, len(shop.operations())) == (0, 4), "the same plan is the same operation"
+
+
+async def test_demiurge_makes_no_other_plan_of_one_that_a_person_approved(folder: Path) -> None:
+    shop = Shop(folder / "shop", config=with_approval())
+    await shop.deploy("v4")
+    async with served(shop) as site:
+        (ask,) = (await demiurge(site)).of(step="ask")
+        await shop.manager.answer_plan(ask["plan"], True, EVE)
+        await shop.deploy("v5")
+        await shop.stage()
+        said = await agent(site, *ON, "--plan", ask["plan"])
+    assert said.code == 4
+    assert said.of(step="promote", to="prod", refused="plan_stale")
     assert shop.record().release is None
 
 
@@ -166,6 +200,68 @@ async def test_atlas_holds_what_no_release_is_to_blame_for(site: Site) -> None:
     assert said.code == 1
     assert "has been there since" in said.of(ring="prod", verdict="alert")[0]["held"]
     assert len(site.shop.operations()) == operations
+
+
+async def test_atlas_takes_back_at_last_what_could_not_be_taken_back_at_first(folder: Path) -> None:
+    shop = Shop(folder / "shop", config=twins())
+    await settled(shop)
+    await shop.manager.up("shared", ANN)
+    for source in ("v1", "v2"):
+        shop.turn(source, NEVER)
+    async with served(shop) as site:
+        for tries in (1, 2):
+            said = await atlas(site)
+            assert (said.code, len(said.of(ring="prod", verdict="alert"))) == (1, 1), said.lines
+            events = (await shop.manager.history("prod", event="rollback")).events
+            assert [event.outcome for event in events] == ["failed"] * tries
+        shop.turn("v1", Fault())
+        said = await atlas(site)
+        assert said.code == 0, said.lines
+        assert said.of(ring="prod", verdict="rolled_back")
+
+
+@pytest.mark.parametrize("while_it_looks", [True, False])
+async def test_atlas_tells_that_the_engine_is_away_and_goes_on_once_it_is_back(
+    site: Site, while_it_looks: bool
+) -> None:
+    """The engine is away from the beginning, or goes while a ring is looked at again."""
+    machine = site.shop.machine
+    if while_it_looks:
+        site.shop.turn("v2", NEVER)
+    machine.away = not while_it_looks
+    token = await token_of(site, "atlas")
+    options = ("--every", "0.1", "--looks", "1000", "--pause", "0.05", f"{site.url}/mcp")
+    async with asyncio.timeout(90), started("atlas.py", *options, RINGS_TOKEN=token) as lines:
+        if while_it_looks:
+            await found(lines, ring="dev", verdict="well")
+            machine.away = True
+        await found(lines, verdict="alert", refused="docker_unavailable")
+        site.shop.turn("v2", Fault())
+        machine.away = False
+        await found(lines, ring="prod", verdict="well")
+
+
+@asynccontextmanager
+async def started(program: str, *arguments: str, **environment: str) -> AsyncGenerator[asyncio.StreamReader]:
+    """What an agent that does not end by itself says, line by line."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, str(AGENTS / program), *arguments, env={**os.environ, **environment},
+        stdout=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stdout
+    try:
+        yield process.stdout
+    finally:
+        process.kill()
+        await process.wait()
+
+
+async def found(lines: asyncio.StreamReader, **facts: str) -> None:
+    """Returns at the next line with all these facts."""
+    while line := await lines.readline():
+        if facts.items() <= json.loads(line).items():
+            return
+    raise AssertionError(f"it ended before it said {facts}")
 
 
 # -- the same, with a server that the agent starts

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 
 import pytest
@@ -19,6 +20,8 @@ from aither_rings_mcp.domain.errors import (
     RingBusy,
     RingStuck,
 )
+from aither_rings_mcp.domain.model import Deployment
+from aither_rings_mcp.domain.policy import ways_back
 from aither_rings_mcp.domain.rollout import Operation, Phase
 
 
@@ -94,6 +97,50 @@ async def test_a_key_is_for_one_request(busy_shop: Shop) -> None:
         with pytest.raises(InvalidArguments, match="used for another request"):
             await asked
     assert everything(busy_shop) == before
+
+
+async def three_ways(shop: Shop) -> tuple[Deployment, Deployment]:
+    """v3 runs in prod; the two that it could go back to, the newest first."""
+    await shop.promote()
+    newest, older = ways_back(shop.record())
+    return newest, older
+
+
+@pytest.mark.promise(4)
+@pytest.mark.parametrize("named", ["release", "tag"])
+async def test_a_key_is_for_one_way_back(busy_shop: Shop, named: str) -> None:
+    newest, older = await three_ways(busy_shop)
+    asked, other = ({named: getattr(way, named)} for way in (older, newest))
+    first = await busy_shop.rollback(**asked, idempotency_key="k")
+    before = everything(busy_shop)
+    again = await busy_shop.rollback(**asked, idempotency_key="k", reason="the till is still off")
+    assert (again.operation_id, again.to) == (first.operation_id, older.release)
+    for another in (other, {}):
+        with pytest.raises(InvalidArguments, match="used for another request"):
+            await busy_shop.rollback(**another, idempotency_key="k")
+    assert everything(busy_shop) == before
+
+
+@pytest.mark.promise(4)
+async def test_the_last_good_under_a_key_stays_what_it_was_when_it_was_asked_for(busy_shop: Shop) -> None:
+    newest, older = await three_ways(busy_shop)
+    first = await busy_shop.rollback(idempotency_key="k")
+    assert [way.release for way in ways_back(busy_shop.record())] == [older.release]
+    again = await busy_shop.rollback(idempotency_key="k")
+    assert (again.operation_id, again.to) == (first.operation_id, newest.release)
+    with pytest.raises(InvalidArguments, match="used for another request"):
+        await busy_shop.rollback(release=older.release, idempotency_key="k")
+
+
+@pytest.mark.promise(4)
+async def test_a_key_in_a_journal_from_before_wishes_were_kept_still_finds_its_operation(busy_shop: Shop) -> None:
+    first = await busy_shop.rollback(idempotency_key="k")
+    journal = busy_shop.folder / "state" / "operations" / str(first.operation_id) / "journal.json"
+    kept = json.loads(journal.read_text())
+    del kept["request"]["wished"]
+    journal.write_text(json.dumps(kept))
+    again = await busy_shop.rollback(idempotency_key="k")
+    assert again.operation_id == first.operation_id
 
 
 @pytest.mark.promise(4)
