@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from statistics import median
 from typing import Any
 
@@ -119,13 +120,13 @@ def _ratios(row: Mapping[str, Any]) -> str:
 
 
 def _growth(row: Mapping[str, Any]) -> str:
-    """How our own time grows from the first size to the last."""
-    if "growth" not in row:
-        return ""
-    sizes = row["growth"]
-    first, last = row["pairs"][0], row["pairs"][len(sizes) - 1]
-    times = median(last["ours"]) / median(first["ours"])
-    return f"\nFrom {first['name']} to {last['name']} (x {sizes[-1] / sizes[0]:,.1f}) our time grows x {times:.2f}.\n"
+    """How our own time grows from each size to the next, and from the first to the last."""
+    sizes = row.get("growth", ())
+    ours = [median(pair["ours"]) for pair in row["pairs"][: len(sizes)]]
+    steps = [*pairwise(range(len(sizes))), *([(0, len(sizes) - 1)] if len(sizes) > 2 else [])]
+    names = [pair["name"] for pair in row["pairs"]]
+    said = [f"from {names[a]} to {names[b]} (x {sizes[b] / sizes[a]:,.1f}) x {ours[b] / ours[a]:.2f}" for a, b in steps]
+    return f"\nOur time grows {', '.join(said)}.\n" if said else ""
 
 
 def _table(heads: Sequence[str], lines: Iterable[Sequence[str]]) -> str:

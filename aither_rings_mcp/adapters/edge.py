@@ -113,9 +113,9 @@ class HaproxyEdge:
         fronts = [one for one in of_ring.fronts if service in (None, one)]
 
         def of(slot: Slot) -> Traffic:
-            names = [backend(ring, slot, one) for one in fronts]
-            now = traffic_of(counted, names)
-            return now.model_copy(update={"open": now.open + sum(traffic_of(one, names).open for one in before)})
+            services = {backend(ring, slot, one): one for one in fronts}
+            now = traffic_of(counted, services)
+            return now.model_copy(update={"open": now.open + sum(traffic_of(one, services).open for one in before)})
 
         return {slot: of(slot) for slot in of_ring.slots}
 

@@ -6,12 +6,12 @@ import csv
 import os
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
 from aither_rings_mcp.domain.errors import EngineFailure
-from aither_rings_mcp.domain.slots import Traffic
+from aither_rings_mcp.domain.slots import Pace, Traffic
 
 T = TypeVar("T")
 _LIMIT = 5.0
@@ -84,17 +84,17 @@ def server_addresses(states: str) -> dict[str, str]:
     return {row["be_name"]: row["srv_addr"] for row in rows if row.get("srv_op_state") == _UP}
 
 
-def traffic_of(stat: str, backends: Sequence[str]) -> Traffic:
-    """What the answer to `show stat` counts for some backends, all together."""
+def traffic_of(stat: str, backends: Mapping[str, str]) -> Traffic:
+    """What the answer to `show stat` counts for some backends, all together; `backends`: backend -> service."""
     lines = csv.DictReader(stat.lstrip("# ").splitlines())
     rows = [row for row in lines if row["svname"] == "BACKEND" and row["pxname"] in backends]
-    total = sum(_count(row, "req_tot") for row in rows)
-    waited = sum(_count(row, "req_tot") * _count(row, "rtime") for row in rows)
     return Traffic(
-        requests=total,
+        requests=sum(_count(row, "req_tot") for row in rows),
         errors=sum(_count(row, "hrsp_5xx") for row in rows),
-        latency_ms=waited / total if total else None,
         open=sum(_count(row, "scur") for row in rows),
+        paces={
+            backends[row["pxname"]]: Pace(answers=_count(row, "req_tot"), mean_ms=_count(row, "rtime")) for row in rows
+        },
     )
 
 

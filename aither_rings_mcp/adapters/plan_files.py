@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -11,7 +11,7 @@ from pathlib import Path
 from pydantic import AwareDatetime
 
 from aither_rings_mcp.adapters import durable
-from aither_rings_mcp.domain.approval import same_asker
+from aither_rings_mcp.domain.approval import rejected_way_back, same_asker
 from aither_rings_mcp.domain.errors import Forbidden, InvalidArguments, PlanExpired, StateUnreadable
 from aither_rings_mcp.domain.model import Actor, Value
 from aither_rings_mcp.domain.plan import Plan
@@ -28,6 +28,8 @@ class Answer(Value):
     by: Actor
     note: str | None = None
     at: AwareDatetime
+    #: Whether the history has it; before that it counts for nothing.
+    told: bool = True
 
 
 class PlanFiles:
@@ -51,7 +53,7 @@ class PlanFiles:
         return plan
 
     def answer(self, plan: Plan, approved: bool, by: Actor, note: str | None, at: datetime) -> None:
-        """Records a person's answer, which binds this plan's hash. Nobody answers their own request.
+        """Records a person's answer, which binds this plan's hash, to be told. Nobody answers their own request.
 
         Who asked is told by name and kind: another door makes nobody somebody else.
         """
@@ -63,33 +65,47 @@ class PlanFiles:
             )
         if at >= plan.expires_at:
             raise _gone(plan.id, f"expired at {plan.expires_at:%Y-%m-%d %H:%M:%SZ}", "too_late")
-        answer = Answer(plan_hash=plan.hash, approved=approved, by=by, note=note, at=at)
+        answer = Answer(plan_hash=plan.hash, approved=approved, by=by, note=note, at=at, told=False)
         path = self._file(plan.id, "answer.json")
         if not durable.create(path, durable.json_bytes(answer), self._disk):
             raise InvalidArguments(
                 f"plan {plan.id} has been answered already",
-                "Ask for the change again; the plan that comes of it can be answered.",
+                _once_answered(plan),
                 refused="answered_already",
             )
 
+    def tell(self, plan: Plan, tell: Callable[[bool, Actor, str | None, datetime], None]) -> None:
+        """Has an answer told that is not, and then lets it count."""
+        answer = self._answer(plan)
+        if answer is None or answer.told:
+            return
+        tell(answer.approved, answer.by, answer.note, answer.at)
+        told = answer.model_copy(update={"told": True})
+        durable.replace(self._file(plan.id, "answer.json"), durable.json_bytes(told), self._disk)
+
     def withdraw(self, plan: Plan) -> None:
-        """Takes the answer to a plan away: as if nobody had given one."""
-        path = self._file(plan.id, "answer.json")
+        """Takes an answer that is not told away: as if nobody had given one."""
+        path, answer = self._file(plan.id, "answer.json"), self._answer(plan)
+        if answer is None or answer.told:
+            return
         with durable.explained(path), suppress(FileNotFoundError):
             self._disk.remove(path)
 
     def approval(self, plan: Plan, now: datetime, operation: str = "") -> tuple[str, Actor] | None:
-        """`approved` or `rejected`, and by whom; None unless said of this very plan, lately, and not used by another
-        operation than this one.
+        """`approved` or `rejected`, and by whom; None unless said of this very plan, lately, told, and not used by
+        another operation than this one.
         """
         used = durable.read_bytes(self._file(plan.id, "used"))
         if used is not None and (not operation or used != operation.encode()):
             return None
-        path = self._file(plan.id, "answer.json")
-        answer = durable.read_value(path, Answer, f"Remove {path} and ask for the approval again.")
-        if answer is None or answer.plan_hash != plan.hash or now >= answer.at + self._limit:
+        answer = self._answer(plan)
+        if answer is None or not answer.told or answer.plan_hash != plan.hash or now >= answer.at + self._limit:
             return None
         return ("approved" if answer.approved else "rejected"), answer.by
+
+    def _answer(self, plan: Plan) -> Answer | None:
+        path = self._file(plan.id, "answer.json")
+        return durable.read_value(path, Answer, f"Remove {path} and ask for the approval again.")
 
     def use(self, plan: Plan, operation: str = "") -> None:
         """Spends the plan and its approval; the second time is `plan_expired`, also in a race.
@@ -149,6 +165,13 @@ def _other_ways(plan: Plan, by: Actor) -> str:
         f"{other}; if there is nobody else, `ring-ctl promote {plan.source} {plan.target} --force --reason TEXT` "
         "goes past all gates, and the history says who did and why."
     )
+
+
+def _once_answered(plan: Plan) -> str:
+    """A no to a promotion is one to that plan; a no to a rollback also to asking for the same one over and over."""
+    if not plan.goes_back:
+        return "Ask for the change again; the plan that comes of it can be answered."
+    return f"An approved one is applied by asking for it again. A rejected one stands: {rejected_way_back(plan)}"
 
 
 def _gone(plan_id: str, why: str, refused: str = "unknown_plan") -> PlanExpired:

@@ -33,6 +33,7 @@ class Answer(Value):
     summary: str = Field(description="one sentence")
     next_actions: tuple[NextAction, ...] = Field(default=(), max_length=3)
     as_of: AwareDatetime
+    shortened: str | None = Field(default=None, description="what is left out, and where it is")
 
 
 class ActiveOperation(Value):
@@ -290,6 +291,8 @@ class EventView(Value):
     to: str | None = None
     commit: str | None = None
     actor: str
+    via: str | None = None
+    call: str | None = None
     reason: str | None = None
     duration_s: float | None = None
     gates_failed: tuple[str, ...] | None = None

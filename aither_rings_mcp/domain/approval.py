@@ -55,6 +55,14 @@ def needed_to_go_back(settings: Settings, ring: str, actor: Actor) -> bool:
     return _asks(settings.rings[ring].rollback_approval, actor)
 
 
+def rejected_way_back(plan: Plan) -> str:
+    """How long a no to a rollback stands, and who need not wait that long: no no keeps a person from going back."""
+    return (
+        f"Nobody is asked again until {plan.expires_at:%Y-%m-%d %H:%M:%SZ}; a person can go back all the same, at "
+        f"once: `ring-ctl rollback {plan.target} --release {plan.release} --reason TEXT`."
+    )
+
+
 def asked_of_a_person(plan_id: str, plan_hash: str | None) -> ApprovalView:
     """What whoever waits for a person is told: which plan it is, and how one can answer it."""
     return ApprovalView(required=True, plan_id=plan_id, plan_hash=plan_hash, ways=ways(plan_id, plan_hash))
@@ -69,7 +77,12 @@ def promotion_by(plan_id: str, source: str, target: str, forced: str | None, why
 
 def same_asker(asked: Actor, answers: Actor) -> bool:
     """Whether who answers is who asked: another door, or another client at which they sit, makes nobody another."""
-    return (_account(asked), asked.kind) == (_account(answers), answers.kind)
+    return identity(asked) == identity(answers)
+
+
+def identity(actor: Actor) -> tuple[str, str]:
+    """What makes an actor somebody else: name and kind, whatever the door."""
+    return _account(actor), actor.kind
 
 
 def person_at(account: str, client: str) -> Actor:

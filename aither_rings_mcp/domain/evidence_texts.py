@@ -17,7 +17,7 @@ def summary_text(op: Operation, release: Release | None, good: Release | None) -
     facts: dict[str, object] = {
         "operation": f"{op.id}: {request.kind} of {request.ring}"
         + (f" from {request.source}" if request.source else ""),
-        "asked by": op.actor,
+        "asked by": op.actor.in_full,
         "asked at": op.created_at.isoformat(timespec="seconds"),
         "reason given": request.reason,
         "gates forced by": f"{request.override.by}: {request.override.reason}" if request.override else None,

@@ -43,6 +43,12 @@ class Actor(Value):
     def __str__(self) -> str:
         return f"{self.name} ({self.kind} via {self.door})"
 
+    @property
+    def in_full(self) -> str:
+        """The actor with the client and the call, where they are known."""
+        call = f"call {self.call}" if self.call else None
+        return ", ".join(part for part in (str(self), self.via, call) if part)
+
     @model_serializer(mode="wrap")
     def _without_blanks(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
         return {name: value for name, value in dump(self).items() if value is not None}
@@ -128,14 +134,15 @@ class Quarantine(Value):
 class Settling(Value):
     """A release that is new in its ring, while what served before it waits in the other slot, ready to take over again.
 
-    `release` is what waits there. `baseline` and `before_users` are what the edge counted for what served before while
-    the new release came, and for the new one until it got its users.
+    `release` is what waits there; None where nothing does. `baseline` and `before_users` are what the edge counted for
+    what served before, and for the new release until it got its users; None: as much as at the first look at which the
+    edge reaches it. What is replaced in place leaves a gap, and that is held against nobody.
     """
 
     until: AwareDatetime
     release: str | None = None
     baseline: Traffic = Traffic()
-    before_users: Traffic = Traffic()
+    before_users: Traffic | None = Traffic()
 
 
 class Frozen(Value):
@@ -168,6 +175,8 @@ class RingRecord(Value):
     taken_back: tuple[str, ...] = ()
     #: The slot that serves.
     slot: Slot = Slot.BLUE
+    #: What the edge had counted in that slot when what runs got its users; None: nobody knows.
+    before_users: Traffic | None = None
     settling: Settling | None = None
     frozen: Frozen | None = None
 
@@ -204,6 +213,9 @@ class Event(Value):
     to: str | None = None
     commit: str | None = None
     actor: str
+    #: The actor's client and call.
+    via: str | None = None
+    call: str | None = None
     reason: str | None = None
     duration_s: float | None = None
     gates_failed: tuple[str, ...] = ()
@@ -211,7 +223,7 @@ class Event(Value):
 
     def redacted(self) -> Self:
         """The event with its free text as it may leave, or be kept."""
-        said = {"reason": self.reason, "detail": self.detail}
+        said = {"via": self.via, "call": self.call, "reason": self.reason, "detail": self.detail}
         return self.model_copy(update={name: redact(text) for name, text in said.items() if text})
 
 

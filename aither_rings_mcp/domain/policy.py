@@ -18,10 +18,13 @@ from aither_rings_mcp.domain.model import (
     SchemaChange,
 )
 from aither_rings_mcp.domain.naming import checked_release, checked_tag
+from aither_rings_mcp.domain.redact import plain, redact
 from aither_rings_mcp.domain.settings import Path, Ring, Settings
 
 #: How many releases are remembered as taken back, and as condemned.
 _REMEMBERED = 100
+#: So much of why a release was condemned is kept, in characters.
+_REASON = 300
 
 
 def known_ring(settings: Settings, name: str) -> Ring:
@@ -69,10 +72,11 @@ def check_not_quarantined(record: RingRecord, ring: str, release: str, override:
     for entry in record.quarantine:
         if entry.release == release:
             raise Quarantined(
-                f"release {release} was rolled back from {ring} at {entry.since:%Y-%m-%d %H:%M:%SZ}: {entry.reason}",
+                f"release {release} was rolled back from {ring} at {entry.since:%Y-%m-%d %H:%M:%SZ}",
                 "A fix passes freely: deploy it and bring it here through its gates. This very release comes back only "
                 "if a person overrides that with --force --reason.",
                 release=release,
+                reason=entry.reason,  # somebody's words, perhaps an agent's: data beside the message, never in it
             )
 
 
@@ -259,7 +263,9 @@ def condemn(record: RingRecord, release: str, at: datetime, reason: str) -> Ring
     """The record with `release` quarantined; once is enough."""
     if record.is_quarantined(release):
         return record
-    entry = Quarantine(release=release, since=at, reason=reason)
+    # in one line: every look at the ring shows it
+    said = " ".join(redact(plain(reason)).split())
+    entry = Quarantine(release=release, since=at, reason=said if len(said) <= _REASON else said[: _REASON - 1] + "…")
     return _with_ways(record.model_copy(update={"quarantine": (*record.quarantine, entry)[-_REMEMBERED:]}))
 
 

@@ -92,7 +92,9 @@ class Limits(Value):
 
 
 class Probe(Value):
-    """How to ask a service whether it is well: HTTP (2xx/3xx), a TCP connect, or only the container's state."""
+    """How to ask a service whether it is well: HTTP (2xx/3xx), a TCP connect, or only the container's state. Without
+    either and without a healthcheck, the port of a service with a front is asked by TCP.
+    """
 
     http: str | None = Field(default=None, pattern=r"^/")
     tcp: bool = False

@@ -11,6 +11,7 @@ from typing import cast
 
 from aither_rings_mcp.domain import answers as a
 from aither_rings_mcp.domain.errors import RingError
+from aither_rings_mcp.domain.redact import redacted
 from aither_rings_mcp.domain.verdict import GateResult, Verdict
 from aither_rings_mcp.entrypoints.cli_page import Column, Page
 
@@ -91,14 +92,15 @@ def _next(page: Page, command: str, why: str) -> None:
 
 def show_error(error: RingError, as_json: bool) -> None:
     """A refusal: one JSON document on stdout, or what and next on stderr."""
+    said = redacted(error.as_dict())
     if as_json:
-        print_json({"ok": False, "error": error.as_dict()})
+        print_json({"ok": False, "error": said})
         return
     page = Page(stderr=True)
-    for line in cast("Sequence[object]", error.details.get("log_tail", ())):
+    for line in cast("Sequence[object]", said.get("log_tail", ())):
         page.say((str(line), "dim"), indent=2, hang=2)
-    page.say((f"{error.code}: ", "bold red"), error.message, hang=2)
-    page.say(("Next: ", "bold"), error.next_step, hang=6)
+    page.say((f"{error.code}: ", "bold red"), said["message"], hang=2)
+    page.say(("Next: ", "bold"), said["next"], hang=6)
 
 
 def _body(page: Page, answer: a.Answer) -> None:

@@ -132,7 +132,9 @@ def input_schema(model: type[Arguments], names: Mapping[str, Sequence[str]]) -> 
 
 
 class ApproveArguments(Arguments):
-    plan_id: Text = Field(description="The plan that waits for an answer.")
-    plan_hash: Text = Field(description="The hash of the plan that you were shown: the answer is to that, only.")
+    plan_id: Text = Field(description="The plan that waits for an answer; the resource ring://plans lists them.")
+    plan_hash: Text = Field(
+        description="Its hash, as you were shown it or ring://plans/{id} shows it: the answer is to that, only."
+    )
     decision: Literal["approved", "rejected"] = Field(description="The answer; it is final.")
     note: Reason = Field(description="A word to whoever asked, for the history.")

@@ -14,6 +14,7 @@ from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.mcpserver.exceptions import ToolError, UnexpectedToolError
 from mcp.server.mcpserver.tools import Tool
 from mcp.server.mcpserver.utilities.func_metadata import FuncMetadata
+from mcp.shared.exceptions import MCPError
 from mcp_types import CallToolResult, InputRequiredResult, TextContent, ToolAnnotations
 from mcp_types import Tool as ListedTool
 from pydantic import Field, ValidationError
@@ -24,8 +25,10 @@ from aither_rings_mcp.domain.approval import person_at
 from aither_rings_mcp.domain.errors import InternalError, InvalidArguments, RingError, in_one_line
 from aither_rings_mcp.domain.model import Actor
 from aither_rings_mcp.domain.redact import redacted
+from aither_rings_mcp.domain.value import Value
 from aither_rings_mcp.entrypoints import arguments as said
 from aither_rings_mcp.entrypoints import mcp_arguments as take
+from aither_rings_mcp.entrypoints import mcp_bounds as bounds
 from aither_rings_mcp.entrypoints.asking import IDENTITY
 
 log = logging.getLogger(__name__)
@@ -38,9 +41,7 @@ FOR_APPROVERS = frozenset({"ring_approve"})
 
 def actor_of(ctx: Ctx) -> Actor:
     """Whoever the token names; else the client by the name it gave itself, or the account that runs this server."""
-    name, client = _client(ctx), ctx.session.client_params
-    via = _printable(f"{name}/{client.client_info.version}") if client and name else None
-    call = _printable(str(ctx.request_id)) or None
+    name, (via, call) = _client(ctx), _told(ctx)
     identity = IDENTITY.get()
     if identity and identity.token:
         return identity.actor("mcp", via=via, call=call)
@@ -50,13 +51,22 @@ def actor_of(ctx: Ctx) -> Actor:
 def person_of(ctx: Ctx) -> Actor:
     """The person behind the client: whoever the token names, or the account that runs this server, at the client."""
     identity = IDENTITY.get()
-    return person_at(identity.name if identity and identity.token else _account(), _client(ctx))
+    via, call = _told(ctx)
+    person = person_at(identity.name if identity and identity.token else _account(), _client(ctx))
+    return person.model_copy(update={"via": via, "call": call})
 
 
 def attended() -> bool:
     """Whether a person may sit at the client: nobody does where its token says so."""
     identity = IDENTITY.get()
     return identity is None or identity.attended
+
+
+def _told(ctx: Ctx) -> tuple[str | None, str | None]:
+    """The client with its version, and the id of the call."""
+    name, client = _client(ctx), ctx.session.client_params
+    via = _printable(f"{name}/{client.client_info.version}") if client and name else None
+    return via, _printable(str(ctx.request_id)) or None
 
 
 def _client(ctx: Ctx) -> str:
@@ -129,11 +139,26 @@ def as_tool(
 
 def rendered(answer: Answer) -> CallToolResult:
     """The answer as structured content, and for clients without it the summary and the same JSON as text."""
-    return rendered_as(answer.model_dump(mode="json", by_alias=True, exclude_none=True), answer.summary)
+    content = bounds.shortened(document(answer))
+    return _result(content, content["summary"])
 
 
 def rendered_as(content: dict[str, Any], summary: str) -> CallToolResult:
     """An answer that is JSON already."""
+    return _result(bounds.shortened(content), summary)
+
+
+def document(value: Value) -> dict[str, Any]:
+    """An answer, or a part of one, as JSON, whole."""
+    return value.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+def too_long(answer: Answer) -> bool:
+    """Whether it has to be paged or shortened."""
+    return bounds.cost(document(answer)) > bounds.ANSWER_MOST
+
+
+def _result(content: dict[str, Any], summary: str) -> CallToolResult:
     text = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
     return CallToolResult(
         content=[TextContent(type="text", text=summary), TextContent(type="text", text=text)],
@@ -148,10 +173,16 @@ def refused(error: RingError) -> CallToolResult:
 
 def refused_as(error: Mapping[str, object]) -> CallToolResult:
     """An error that is JSON already, as `RingError.as_dict` gives it."""
-    error = redacted(error)
+    error = bounds.shortened(redacted(error), bounds.ANSWER_MOST // 2)  # most of it is told twice
     facts = json.dumps(error, ensure_ascii=False, separators=(",", ":"), default=str)
     text = f"ERROR {error['code']}: {in_one_line(error)}\n{facts}"
     return CallToolResult(content=[TextContent(type="text", text=text)], is_error=True)
+
+
+def failed(error: RingError, code: int, before: str = "", **facts: object) -> MCPError:
+    """The error where the protocol has no result for it: as one of JSON-RPC, with `facts` beside its own."""
+    said = redacted(error.as_dict())
+    return MCPError(code, before + in_one_line(said), {**facts, **said})
 
 
 class RingServer(MCPServer[Any]):

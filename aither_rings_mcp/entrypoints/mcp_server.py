@@ -73,6 +73,7 @@ def build_server(
         return SurfaceServer(
             manager,
             ring_tools(tools, manager.settings),
+            grant,
             look_s=look_s,
             middleware=[cancellations],
             extensions=[Tasks(manager, grant)],

@@ -30,9 +30,10 @@ from mcp_types import (
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from pydantic import AnyUrl
 
+from aither_rings_mcp.domain.access import Grant
 from aither_rings_mcp.entrypoints.mcp_prompts import Prompts
 from aither_rings_mcp.entrypoints.mcp_protocol import Ctx, RingServer
-from aither_rings_mcp.entrypoints.mcp_resources import LOG, OPERATION, STATE, Resources
+from aither_rings_mcp.entrypoints.mcp_resources import LOG, OPERATION, PLAN, STATE, Resources
 from aither_rings_mcp.entrypoints.mcp_updates import Updates
 
 if TYPE_CHECKING:
@@ -47,9 +48,9 @@ _MOST_VALUES = 100
 class SurfaceServer(RingServer):
     """An MCP server with the rings' tools, resources and prompts."""
 
-    def __init__(self, manager: RingManager, tools: list[Tool], *, look_s: float, **options: Any) -> None:
+    def __init__(self, manager: RingManager, tools: list[Tool], grant: Grant, *, look_s: float, **options: Any) -> None:
         self._rings = manager
-        self._resources = Resources(manager)
+        self._resources = Resources(manager, grant)
         self._prompts = Prompts(manager.settings)
         updates = Updates(manager, self._resources, look_s)
         super().__init__(tools, subscriptions=updates, **options)
@@ -101,6 +102,8 @@ class SurfaceServer(RingServer):
                 return tuple(self._rings.settings.rings)
             case (s, "id") if s in {OPERATION, LOG}:
                 return self._rings.recent_operations()
+            case (s, "id") if s == PLAN:
+                return self._rings.waiting_plan_ids()
             case _:
                 return ()
 

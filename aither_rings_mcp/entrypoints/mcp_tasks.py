@@ -32,7 +32,7 @@ from aither_rings_mcp.domain.answers import OperationAnswer
 from aither_rings_mcp.domain.errors import Forbidden, InvalidTransition, OperationNotFound, ReadOnly, RingError
 from aither_rings_mcp.domain.rollout import Kind, Phase
 from aither_rings_mcp.entrypoints.asking import IDENTITY
-from aither_rings_mcp.entrypoints.mcp_protocol import Ctx, actor_of, refused_as, rendered_as
+from aither_rings_mcp.entrypoints.mcp_protocol import Ctx, actor_of, failed, refused_as, rendered_as
 
 if TYPE_CHECKING:
     from aither_rings_mcp.manager.ring_manager import RingManager
@@ -98,7 +98,7 @@ class Tasks(Extension):
         try:
             self._grant.to(IDENTITY.get()).change()
         except (ReadOnly, Forbidden) as error:
-            raise MCPError(INVALID_REQUEST, error.message, error.as_dict()) from error
+            raise failed(error, INVALID_REQUEST) from error
         with suppress(InvalidTransition), anyio.move_on_after(_ACKNOWLEDGED_S):
             actor = actor_of(Ctx(request_context=ctx))
             await self._manager.cancel(params.task_id, actor, "the client cancelled its task")
@@ -110,7 +110,7 @@ class Tasks(Extension):
         except OperationNotFound as error:
             raise _no_task(error) from error
         except RingError as error:
-            raise MCPError(INTERNAL_ERROR, error.message, error.as_dict()) from error
+            raise failed(error, INTERNAL_ERROR) from error
         if found.kind not in _KINDS:
             raise _no_task(OperationNotFound("that operation was not started here", "Use ring_operation to see it."))
         return found
@@ -148,4 +148,4 @@ def _task(op: OperationAnswer) -> dict[str, Any]:
 
 
 def _no_task(error: RingError) -> MCPError:
-    return MCPError(INVALID_PARAMS, f"There is no such task: {error.message}. Next: {error.next_step}", error.as_dict())
+    return failed(error, INVALID_PARAMS, "There is no such task: ")

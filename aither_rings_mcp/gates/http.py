@@ -29,10 +29,12 @@ class Http:
         async with httpx.AsyncClient(timeout=None) as client:  # noqa: S113 - `ask` has the limit
             answer = await ask(client, request, url)
         if isinstance(answer, NoAnswer):
+            item, _ = failure(request, request.method, url, (answer.reason,), None)
             return Finding(
                 Verdict.ERROR,
-                f"{url} could not be asked: {answer.reason}",
+                f"{url} could not be asked",
                 "unreachable",
+                failed_items=(item,),
                 fix_hint="Check the URL and the network from this machine; `retries` help against short outages.",
             )
         why = misses(request.expect, answer)
@@ -41,7 +43,7 @@ class Http:
         item, evidence = failure(request, request.method, url, why, answer)
         return Finding(
             Verdict.FAILED,
-            f"{url} did not answer as expected: {item.message}",
+            f"{url} did not answer as expected",
             "unexpected_answer",
             evidence=(evidence,) if evidence else (),
             failed_items=(item,),

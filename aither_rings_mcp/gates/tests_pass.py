@@ -95,17 +95,17 @@ class TestsPass:
             hint = "Correct `args` and `paths` of the gate in rings.yaml, or pytest's own configuration."
             return Finding(Verdict.ERROR, "pytest could not be used that way", "usage_error", evidence, fix_hint=hint)
         if done.code == _INTERNAL:
-            summary = f"pytest itself failed: {tests.internal_error or 'internal error'}"
+            said = Evidence(kind="internal_error", ref="pytest", value=tests.internal_error or "nothing was told")
             hint = "A plugin or a conftest.py is broken: the log has its traceback."
-            return Finding(Verdict.ERROR, summary, "internal_error", evidence, fix_hint=hint)
+            return Finding(Verdict.ERROR, "pytest itself failed", "internal_error", (said, *evidence), fix_hint=hint)
         if not tests.started:
             summary = f"pytest did not start with {self._options.python}"
             hint = "Set `python` of the gate to an interpreter that has pytest, or install pytest into this one."
             return Finding(Verdict.ERROR, summary, "pytest_not_started", evidence, fix_hint=hint)
-        during = f" during {tests.running[0]}" if tests.running else ""
-        summary = f"pytest ended before its tests did, with code {done.code}{during} ({tests.counts})"
+        cut_off = tuple(FailedItem(id=test, message="was running when pytest ended") for test in tests.running)
+        summary = f"pytest ended before its tests did, with code {done.code} ({tests.counts})"
         hint = "Something ended the whole process: a crash, an exit call, or a lack of memory."
-        return Finding(Verdict.ERROR, summary, "tests_interrupted", evidence, fix_hint=hint)
+        return Finding(Verdict.ERROR, summary, "tests_interrupted", evidence, cut_off, fix_hint=hint)
 
 
 @dataclass

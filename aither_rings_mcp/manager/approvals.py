@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-import re
 from datetime import timedelta
 
 from aither_rings_mcp.domain import approval, policy
 from aither_rings_mcp.domain.access import Grant
 from aither_rings_mcp.domain.answers import ApprovalAnswer, NextAction, PlanAnswer, RollbackAnswer
-from aither_rings_mcp.domain.errors import Forbidden, InvalidArguments, PlanStale, RingError
-from aither_rings_mcp.domain.model import NO_RING, Actor, Deployment, Event, RingRecord
+from aither_rings_mcp.domain.errors import Forbidden, InvalidArguments, PlanExpired, PlanStale, RingError
+from aither_rings_mcp.domain.model import Actor, Deployment, Override, RingRecord
 from aither_rings_mcp.domain.plan import Plan, changes, plan_hash
 from aither_rings_mcp.domain.rollout import Operation
 from aither_rings_mcp.domain.verdict import GateResult
+from aither_rings_mcp.manager import approval_events
+from aither_rings_mcp.manager.approval_events import Refusals, said_to
 from aither_rings_mcp.manager.plan_book import PlanBook, blast_radius, new_plan_id
-from aither_rings_mcp.manager.planning import check_fits, draft_promotion
+from aither_rings_mcp.manager.planning import Draft, check_fits, draft_promotion
 from aither_rings_mcp.manager.strategies import choose
 from aither_rings_mcp.manager.world import World
 
+#: Where whoever may answer finds what they can answer.
+WAITING = "GET /plans, or the resource ring://plans, lists the plans that wait for a person."
 #: How far back the gates' verdicts on a plan are looked for.
 _LOOK_BACK = 100
-_PLAN_ID = re.compile(r"plan-[0-9a-f]{1,32}\Z")
 
 
 class Approvals:
@@ -29,6 +31,7 @@ class Approvals:
     def __init__(self, world: World, plans: PlanBook) -> None:
         self._world = world
         self._plans = plans
+        self._refusals = Refusals(world)
 
     async def proposal(self, plan_id: str) -> PlanAnswer:
         """What a yes to this plan would let happen, as things stand now; `plan_stale` if that is something else."""
@@ -81,34 +84,32 @@ class Approvals:
         saw: str | None = None,
         grant: Grant | None = None,
     ) -> ApprovalAnswer:
-        """A person's yes or no to exactly one plan, also to the history; an attempt that is refused is in there, too.
+        """A person's yes or no to exactly one plan, also to the history; an attempt that is refused is in there, too,
+        once for each who tries it.
 
         `saw` is the hash of what they were shown; without it, they answer what the plan says. `grant` is what the door
         lets them do, where it has roles.
         """
         world = self._world
-        plan: Plan | None = None
+        plan = self._to_answer(plan_id, actor, grant)
         try:
-            plan = world.plans.load(plan_id)
             if grant:
                 grant.approve()
             if saw is not None and saw != plan.hash:
                 raise InvalidArguments(
                     f"plan {plan.id} has another hash than the one that was answered",
-                    "Look at the plan again (`ring-ctl approve` shows it), and answer what it says now.",
+                    f"Look at the plan again (`ring-ctl approve` or the resource ring://plans/{plan.id} show it), and "
+                    "answer what it says now.",
                     refused="other_hash",
                 )
+            said_to(world, plan)  # whatever somebody said before is told before this is refused for it
             now = world.clock.now()
             world.plans.answer(plan, approved, actor, note, now)
         except RingError as error:
-            self._told_of_refusal(plan_id, plan, actor, error)
+            self._refusals.tell(plan_id, plan, actor, error)
             raise
+        approval_events.answered(world, plan)
         decision = "approved" if approved else "rejected"
-        try:
-            self._tell(plan, decision, actor, note)
-        except RingError:
-            world.plans.withdraw(plan)  # no answer counts that the history does not know
-            raise
         return ApprovalAnswer(
             ok=True,
             summary=f"Plan {plan.id} ({_in_short(plan)}, {plan.release}) is {decision}.",
@@ -119,41 +120,26 @@ class Approvals:
             by=str(actor),
         )
 
-    def _told_of_refusal(self, plan_id: str, plan: Plan | None, actor: Actor, error: RingError) -> None:
-        code = str(error.details.get("refused", error.code))
-        # What is not known has no ring; what does not look like an id of ours is not repeated.
-        named = plan_id if plan or _PLAN_ID.match(plan_id) else None
-        self._append(NO_RING if plan is None else plan.target, "refused", actor, code, plan, detail=named)
+    def _to_answer(self, plan_id: str, actor: Actor, grant: Grant | None) -> Plan:
+        try:
+            return self._world.plans.load(plan_id)
+        except RingError as error:
+            if grant:
+                grant.approve()  # there is no end of ids that are not known: who may not answer leaves no trace of them
+            self._refusals.tell(plan_id, None, actor, error)
+            if isinstance(error, PlanExpired):
+                raise PlanExpired(error.message, WAITING, **error.details) from error
+            raise
 
-    def _tell(self, plan: Plan, outcome: str, actor: Actor, reason: str | None) -> None:
-        """An answer, which there is once for each plan."""
-        self._append(plan.target, outcome, actor, reason, plan, operation=plan.id)
-
-    def _append(
-        self,
-        ring: str,
-        outcome: str,
-        actor: Actor,
-        reason: str | None,
-        plan: Plan | None,
-        *,
-        operation: str = "",
-        detail: str | None = None,
-    ) -> None:
-        self._world.history.append(
-            Event(
-                at=self._world.clock.now(),
-                ring=ring,
-                event="approval",
-                outcome=outcome,
-                operation=operation,
-                from_=plan.replaces if plan and plan.goes_back else None,
-                to=plan.release if plan else None,
-                actor=str(actor),
-                reason=reason,
-                detail=detail,
-            )
-        )
+    def applied(
+        self, plan_id: str, draft: Draft, source: str, target: str, actor: Actor, override: Override | None
+    ) -> Plan:
+        """The plan that a promotion names, if it fits; that who approved it tried to apply it is told."""
+        try:
+            return self._plans.fitting(plan_id, draft, source, target, actor, override)
+        except Forbidden as error:
+            self._refusals.tell(plan_id, self._world.plans.load(plan_id), actor, error)
+            raise
 
     # -- going back, where rings.yaml asks a person first
 
@@ -169,17 +155,20 @@ class Approvals:
             expires_at=now + timedelta(seconds=world.settings.limits.approval), by=actor,
         )  # fmt: skip
         world.plans.save(plan)
-        self._append(ring, "asked", actor, None, plan, detail=plan.id)
+        approval_events.asked(world, plan, actor)
         return plan
 
     def unanswered(self, plan: Plan) -> RollbackAnswer | None:
         """What to answer to who wants this rollback before a person said yes to it, if none did."""
         world = self._world
-        said = world.plans.approval(plan, world.clock.now())
+        said = said_to(world, plan)
         if said and said[0] == "approved":
             return None
         if said:
-            summary = f"{said[1]} rejected plan {plan.id}: {plan.target} stays on {plan.replaces}; nothing was changed."
+            summary = (
+                f"{said[1]} rejected plan {plan.id}: {plan.target} stays on {plan.replaces}; nothing was changed. "
+                f"{approval.rejected_way_back(plan)}"
+            )
         else:
             summary = (
                 f"A person has to approve plan {plan.id} before {plan.target} goes back to {plan.release}; "
@@ -204,7 +193,7 @@ def spend_way_back(world: World, op: Operation) -> None:
     if not approval.needed_to_go_back(world.settings, ring, op.actor):
         return
     plan = world.plans.load(op.request.plan_id) if op.request.plan_id else None
-    said = world.plans.approval(plan, world.clock.now(), op.id) if plan else None
+    said = said_to(world, plan, op.id) if plan else None
     if plan is None or said is None or said[0] != "approved" or approval.same_asker(op.actor, said[1]):
         raise Forbidden(
             f"nobody approved this rollback of {ring}",

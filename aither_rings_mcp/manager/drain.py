@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from aither_rings_mcp.domain.errors import EngineFailure
+from aither_rings_mcp.domain.errors import EngineFailure, RingError
 from aither_rings_mcp.domain.slots import Slot, Traffic
 from aither_rings_mcp.manager.world import World
 from aither_rings_mcp.ports import OnLine
@@ -32,6 +32,16 @@ class Drain:
                 return f"the edge does not reach {', '.join(lost)}"
             await clock.sleep(world.settings.limits.poll)
         return None
+
+    async def counted_if_reached(self, ring: str) -> Traffic | None:
+        """What it counted for the slot that serves; None while it does not reach all of that."""
+        world, slot = self._world, self._world.state.load().ring(ring).slot
+        try:
+            if not world.settings.rings[ring].fronts or await world.edge.unreached(ring, slot):
+                return None
+        except RingError:
+            return None
+        return (await self.traffic(ring)).get(slot)
 
     async def wait(self, ring: str, slot: Slot, service: str | None = None) -> None:
         """Waits until the edge has no request or connection open to a slot, or a service in it, up to the limit."""

@@ -173,12 +173,13 @@ class Executor:
                 record = policy.deployed(record, op.release, op.updated_at, False, op.request.override, keep)
             elif op.release and op.request.kind is not Kind.ROLLBACK and (bad := op.verification.get("reason")):
                 record = policy.condemn(record, op.release.id, op.updated_at, str(bad))
-            record = record.model_copy(update={"stuck": f"{op.id}: {op.why or '?'}"})
+            record = record.model_copy(update={"stuck": f"{op.id}: {op.why or '?'}", "before_users": None})
             self._world.state.save(state.with_ring(op.request.ring, record))
 
     def _event(self, op: Operation) -> Event:
         moves = op.phase not in {Phase.BLOCKED, Phase.FAILED, Phase.CANCELLED}
         to = op.release.id if op.release else None
+        cancelled = self._world.journals.cancel_asked(op.id) if op.phase is Phase.CANCELLED else None
         return Event(
             at=op.updated_at,
             ring=op.request.ring,
@@ -190,16 +191,21 @@ class Executor:
             to=op.previous if op.phase is Phase.ROLLED_BACK else to if moves else None,
             commit=op.release.commit if op.release else None,
             actor=str(op.actor),
+            via=op.actor.via,
+            call=op.actor.call,
             reason=op.request.override.reason if op.request.override else op.request.reason,
             duration_s=round((op.updated_at - op.created_at).total_seconds(), 1),
             gates_failed=tuple(result.name for result in op.gates if result.blocks),
-            detail=redact(_told(op))[:500] or None,  # first: half a secret is not known for one
+            detail=redact(_told(op, cancelled))[:500] or None,  # first: half a secret is not known for one
         )
 
 
-def _told(op: Operation) -> str:
-    """Why it went wrong, with the last lines that something wrote, and what it was forced past."""
+def _told(op: Operation, cancelled: str | None) -> str:
+    """Who gave it up and why, or why it went wrong, with the last lines that something wrote; and what it was forced
+    past.
+    """
     passed = op.request.freeze_passed
     forced = f"forced past a freeze {passed}" if passed else None
-    said = (op.verification.get("reason"), op.failure.why if op.failure else None, forced)
+    given_up = f"cancelled by {cancelled}" if cancelled else None
+    said = (given_up, op.verification.get("reason"), op.failure.why if op.failure else None, forced)
     return "; ".join(str(part) for part in said if part)

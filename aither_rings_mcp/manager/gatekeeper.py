@@ -176,9 +176,10 @@ def _crashed(culprit: str, error: Exception) -> Finding:
     where = f"{frame.tb_frame.f_code.co_filename}:{frame.tb_lineno}" if frame else culprit
     return Finding(
         Verdict.ERROR,
-        f"the gate itself crashed with {type(error).__name__}: {_one_line(str(error))}",
+        "the gate itself crashed",
         "gate_crashed",
-        evidence=(Evidence(kind="exception", ref=where, value=type(error).__name__),),
+        # what it says may repeat what a test or a container wrote: never a part of the summary
+        evidence=(Evidence(kind="exception", ref=where, value=_text(f"{type(error).__name__}: {error}")),),
         fix_hint=f"This is a fault in {culprit}, not in the release: fix or replace the gate.",
     )
 

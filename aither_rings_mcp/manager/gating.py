@@ -17,6 +17,7 @@ from aither_rings_mcp.domain.rollout import Phase
 from aither_rings_mcp.domain.settings import GateSpec
 from aither_rings_mcp.domain.settings import Path as RingPath
 from aither_rings_mcp.domain.verdict import GateResult
+from aither_rings_mcp.manager.approval_events import said_to
 from aither_rings_mcp.manager.operations import Watch
 from aither_rings_mcp.manager.stage import Stage
 from aither_rings_mcp.manager.world import World
@@ -40,7 +41,7 @@ class PlanDesk:
     def _answer(self, decision: str) -> str | None:
         if self.plan is None:
             return None
-        answer = self.world.plans.approval(self.plan, self.world.clock.now())
+        answer = said_to(self.world, self.plan)
         if answer is None or answer[0] != decision or (self.asker and same_asker(self.asker, answer[1])):
             return None
         return str(answer[1])

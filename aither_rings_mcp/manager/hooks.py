@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Literal
+
+import anyio
 
 from aither_rings_mcp.domain.errors import EngineFailure
 from aither_rings_mcp.domain.log_lines import quoted
@@ -49,6 +52,23 @@ async def run(world: World, op: Operation, moment: Moment, say: OnLine, *, to: s
             f"Look at the operation's log (`ring-ctl operation {op.id} --log`), mend the hook, then ask again.",
             log_tail=done.tail(),
         )
+
+
+async def run_unless(
+    world: World, op: Operation, moment: Moment, say: OnLine, *, to: str | None, stop: Callable[[], Awaitable[str]]
+) -> None:
+    """The same as `run_or_say`, ended as soon as `stop` says why."""
+    if getattr(world.settings.rings[op.request.ring].hooks, moment) is None:
+        return
+    async with anyio.create_task_group() as group:
+
+        async def watch() -> None:
+            say(f"the hook {moment} is stopped: {await stop()}")
+            group.cancel_scope.cancel()
+
+        group.start_soon(watch)
+        await run_or_say(world, op, moment, say, to=to)
+        group.cancel_scope.cancel()
 
 
 async def run_or_say(world: World, op: Operation, moment: Moment, say: OnLine, *, to: str | None) -> None:

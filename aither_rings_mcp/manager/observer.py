@@ -38,8 +38,7 @@ async def judge(
         service = world.settings.services.get(name, Service())
         container = by_service.get(name)
         result: ProbeResult | None = None
-        asks = service.probe.http or service.probe.tcp
-        if asks and container is not None and container.status == "running":
+        if container is not None and container.status == "running" and _asked(world, service, container):
             result = await world.prober.probe(container, service.probe.http, service.probe.port)
         found[name] = judge_service(name, service.critical, container, result, service.one_shot)
 
@@ -47,6 +46,18 @@ async def judge(
         for name in services:
             group.start_soon(one, name)
     return tuple(found[name] for name in services)
+
+
+def _asked(world: World, service: Service, container: ContainerView) -> bool:
+    """Whether its probe is asked. Where nothing else says whether a front service is well, its port has to be open: the
+    edge goes there.
+    """
+    if service.probe.http or service.probe.tcp:
+        return True
+    if container.health is not None or service.probe.port is None:
+        return False
+    rings = (ring for ring in world.settings.rings.values() if container.project in ring.slots.values())
+    return any(container.service in ring.fronts for ring in rings)
 
 
 def mismatched(containers: Sequence[ContainerView], release: Release) -> tuple[str, ...]:

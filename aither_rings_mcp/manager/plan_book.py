@@ -15,6 +15,7 @@ from aither_rings_mcp.domain.freeze import warning as freeze_warning
 from aither_rings_mcp.domain.model import Actor, Override
 from aither_rings_mcp.domain.plan import Change, Plan, changes, plan_hash
 from aither_rings_mcp.domain.settings import Strategy
+from aither_rings_mcp.manager.approval_events import said_to
 from aither_rings_mcp.manager.planning import Draft, check_fits
 from aither_rings_mcp.manager.strategies import choose, foreign
 from aither_rings_mcp.manager.world import World
@@ -93,7 +94,7 @@ class PlanBook:
                 f"plan {plan.id} is for a promotion through its gates, not for this way past them",
                 "Promote with force and without a plan: that makes one which a person can approve.",
             )
-        answer = self._world.plans.approval(plan, self._world.clock.now()) if approval.has_gate(due) else None
+        answer = said_to(self._world, plan) if approval.has_gate(due) else None
         if answer and approval.same_asker(actor, answer[1]):
             raise Forbidden(
                 f"{actor} answered plan {plan.id} and cannot apply it: nobody approves their own request",

@@ -18,7 +18,10 @@ from aither_rings_mcp.domain.model import Release
 from aither_rings_mcp.domain.naming import ring_tag
 from aither_rings_mcp.domain.rollout import Kind, Operation, Signal, SourceState
 from aither_rings_mcp.domain.settings import Strategy
+from aither_rings_mcp.domain.slots import Traffic
+from aither_rings_mcp.domain.traffic import since
 from aither_rings_mcp.manager import backbone, hooks
+from aither_rings_mcp.manager.drain import Drain
 from aither_rings_mcp.manager.evidence import Collector
 from aither_rings_mcp.manager.marks import Marks
 from aither_rings_mcp.manager.planning import check_fits, draft_promotion, make_release, run_file
@@ -156,6 +159,9 @@ class Preparation:
         update: dict[str, object] = {"release": release, "strategy": choice.strategy}
         if choice.strategy is not Strategy.RECREATE:
             update |= {"slot": slot, "beside": record.running}
+        elif world.settings.rings[ring].fronts:
+            served = (await Drain(world, self._say).traffic(ring)).get(record.slot, Traffic())
+            update |= {"baseline": since(record.before_users, served)}
         op = op.model_copy(update=update)
         run_file(world, release, op.slot)
         if world.settings.rings[ring].fronts:

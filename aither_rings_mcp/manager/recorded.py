@@ -5,10 +5,11 @@ from __future__ import annotations
 from datetime import timedelta
 
 from aither_rings_mcp.domain import policy
-from aither_rings_mcp.domain.model import Candidate, Override, RingRecord
+from aither_rings_mcp.domain.model import Candidate, Override, RingRecord, Settling
 from aither_rings_mcp.domain.naming import ring_tag
 from aither_rings_mcp.domain.rollout import Kind, Operation, release_of
-from aither_rings_mcp.domain.slots import Slot
+from aither_rings_mcp.domain.settings import Unhealthy
+from aither_rings_mcp.domain.slots import Slot, Traffic
 from aither_rings_mcp.manager.world import World
 
 
@@ -16,7 +17,7 @@ def recorded(world: World, op: Operation, record: RingRecord) -> RingRecord:
     """The ring's record once this rollout is done."""
     if op.request.kind in {Kind.DEPLOY, Kind.PROMOTE, Kind.ROLLBACK}:
         # what settled until now was replaced; where the new one has to settle, that is said in its place
-        record = record.model_copy(update={"settling": None})
+        record = record.model_copy(update={"settling": None, "before_users": None})
     now, keep = op.updated_at, world.settings.keep_releases
     match op.request.kind:
         case Kind.UP:
@@ -25,7 +26,8 @@ def recorded(world: World, op: Operation, record: RingRecord) -> RingRecord:
             # What could not be stopped still runs, for all that is known.
             if op.kept_unhealthy:
                 return record
-            return record.model_copy(update={"running": False, "settling": None, "slot": Slot.BLUE})
+            gone = {"running": False, "settling": None, "before_users": None, "slot": Slot.BLUE}
+            return record.model_copy(update=gone)
         case Kind.SETTLE:
             return record.model_copy(update={"settling": None})
         case Kind.ROLLBACK:
@@ -35,7 +37,18 @@ def recorded(world: World, op: Operation, record: RingRecord) -> RingRecord:
         case Kind.PROMOTE if world.is_gate(op.request.ring):
             return _with_candidate(world, op, record)
         case _:
-            return policy.deployed(record, release_of(op), now, not op.kept_unhealthy, _override(world, op), keep)
+            record = policy.deployed(record, release_of(op), now, not op.kept_unhealthy, _override(world, op), keep)
+            return record if op.slotted else _settling_in_place(world, op, record)
+
+
+def _settling_in_place(world: World, op: Operation, record: RingRecord) -> RingRecord:
+    """Nothing waits to take over again, but what its users get is judged all the same."""
+    ring = world.settings.rings[op.request.ring]
+    if not ring.fronts or ring.on_unhealthy is Unhealthy.KEEP:
+        return record
+    until = op.updated_at + timedelta(seconds=world.settings.rollback.settle)
+    settling = Settling(until=until, baseline=op.baseline or Traffic(), before_users=op.before_users)
+    return record.model_copy(update={"settling": settling, "before_users": op.before_users})
 
 
 def _override(world: World, op: Operation) -> Override | None:
@@ -76,8 +89,8 @@ def restored(world: World, op: Operation, record: RingRecord) -> RingRecord:
     elif op.previous != record.release:
         good, keep = world.releases.load(op.previous), world.settings.keep_releases
         record = policy.went_back(record, good, op.updated_at, None, "", keep)
-    # whatever waited in the other slot made room for what went
-    record = record.model_copy(update={"settling": None})
     if not op.slotted:
-        record = record.model_copy(update={"returned": op.previous is not None})
-    return record
+        return record.model_copy(update={"settling": None, "before_users": None, "returned": op.previous is not None})
+    # what serves goes on proving itself; whatever waited in the other slot made room for what went
+    goes_on = record.settling if record.running else None
+    return record.model_copy(update={"settling": goes_on and goes_on.model_copy(update={"release": None})})

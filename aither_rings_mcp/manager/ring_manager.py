@@ -133,11 +133,12 @@ class RingManager:
         wait_s: float | None = 0.0,
         include_log: bool = False,
         log_cursor: int | None = None,
+        log_lines: int = views.LOG_LINES,
         watch: Watch | None = None,
     ) -> OperationAnswer:
         """One operation; waits up to `wait_s` seconds (None: to its end) for it to end first."""
         op, interrupted = await self._operations.watch(operation_id, wait_s, watch)
-        answer = views.operation(self._world, op, interrupted, include_log, log_cursor)
+        answer = views.operation(self._world, op, interrupted, include_log, log_cursor, log_lines)
         if op.approval_plan and answer.result:
             view = await waiting_plans.in_words(self._approvals, outcomes.approval_of(op))
             asked = view.model_dump(mode="json", exclude_none=True)
@@ -214,6 +215,10 @@ class RingManager:
         """The plans that wait for a person now."""
         return await waiting_plans.waiting(self._world, self._approvals)
 
+    def waiting_plan_ids(self) -> tuple[str, ...]:
+        """The ids of what a person was asked and has not answered, newest first."""
+        return waiting_plans.waiting_ids(self._world)
+
     async def answer_plan(
         self,
         plan_id: str,
@@ -224,7 +229,7 @@ class RingManager:
         grant: Grant | None = None,
     ) -> ApprovalAnswer:
         """A person's yes or no to exactly one plan, that of `plan_hash` where it is given; told to the history, and so
-        is an attempt that is refused, as for a `grant` that lets nobody answer.
+        is, once, an attempt that is refused, as for a `grant` that lets nobody answer.
         """
         return self._approvals.answered(plan_id, approved, actor, note, plan_hash, grant)
 
@@ -266,7 +271,7 @@ class RingManager:
         policy.check_not_quarantined(draft.replaces, target, draft.release.id, override)
         unchanged = draft.replaces.release == draft.release.id and draft.replaces.running
         if plan_id:
-            plan = self._plans.fitting(plan_id, draft, source, target, actor, override)
+            plan = self._approvals.applied(plan_id, draft, source, target, actor, override)
         else:
             planned = self._plans.looked_at if dry_run or unchanged else self._plans.mint
             plan = planned(draft, source, target, actor, override)
@@ -398,7 +403,7 @@ class RingManager:
                 "Let it end; then roll back if the release is not wanted.",
                 phase=op.phase,
             )
-        self._world.journals.ask_to_cancel(op.id, str(actor), reason)
+        self._world.journals.ask_to_cancel(op.id, actor.in_full, reason)
         op, _ = await self._operations.watch(op.id, self.settings.limits.probe * 5)
         return self._cancelled(op)
 

@@ -12,16 +12,15 @@ from contextlib import suppress
 from datetime import timedelta
 
 from aither_rings_mcp.domain.errors import EngineFailure, RingBusy, RingError, StateUnreadable
-from aither_rings_mcp.domain.model import RingRecord, Settling
-from aither_rings_mcp.domain.rollout import Kind, Operation, Phase, Request
+from aither_rings_mcp.domain.model import RingRecord
+from aither_rings_mcp.domain.rollout import BEFORE_EFFECT, Kind, Operation, Phase, Request
 from aither_rings_mcp.domain.slots import Traffic
-from aither_rings_mcp.domain.traffic import Meter, Verdict
 from aither_rings_mcp.domain.watch import Call, RingWatch, judge
-from aither_rings_mcp.manager import backbone
 from aither_rings_mcp.manager.alerts import MONITOR, Alerts
 from aither_rings_mcp.manager.looks import Looks
 from aither_rings_mcp.manager.operations import Operations
 from aither_rings_mcp.manager.restorer import Restorer
+from aither_rings_mcp.manager.user_answers import UserAnswers
 from aither_rings_mcp.manager.world import MONITOR_CLAIM, World
 from aither_rings_mcp.ports import OnLine
 
@@ -38,10 +37,9 @@ class Settle:
         self._restorer = restorer
         self._looks = looks
         self._say = say
-        self._meter: Meter | None = None
-        self._of: tuple[str | None, object] = (None, None)
+        self._answers = UserAnswers(world, say)
         self._watch = RingWatch()
-        self._looked_at = self._held_until = -math.inf
+        self._looked_at = -math.inf
 
     async def look(self, ring: str, *, probing: bool) -> bool:
         """Judges the release by its answers; False once there is nothing to watch any more. `probing`: and by its
@@ -52,45 +50,29 @@ class Settle:
         settling = record.settling
         if settling is None or record.stuck or not record.running:
             return False
-        if world.claims.holder(ring):
-            return True  # somebody changes it: what comes of that is to be seen
-        if (record.release, record.deployed_at) != self._of:
-            self._of, self._meter = (record.release, record.deployed_at), None
-        if world.clock.now() >= settling.until:
-            return await self._retire(ring, record)
-        why = await self._bad_answers(ring, record, settling)
+        over, holder = world.clock.now() >= settling.until, world.claims.holder(ring)
+        if over:
+            return True if holder else await self._retire(ring, record)
+        why = await self._answers.bad(ring, record, settling)
+        if holder:
+            if why:
+                self._make_way(holder, why)
+            return True
         if why is None and probing:
             why = await self._bad_health(ring, record)
         if why:
             await self._restorer.restore(ring, record, why)
         return True
 
-    async def _bad_answers(self, ring: str, record: RingRecord, settling: Settling) -> str | None:
-        clock, rule = self._world.clock, self._world.settings.rollback.traffic
-        now = clock.monotonic()
-        try:
-            counted = (await self._world.edge.traffic(ring)).get(record.slot, Traffic())
-        except EngineFailure:  # it is the backbone's trouble, and told as that
-            self._hold(now)
-            return None
-        if self._meter and counted.requests < self._meter.raw.requests:
-            self._hold(now)  # the edge starts anew, and maybe not alone
-        if now < self._held_until:
-            self._meter = Meter.started(now, counted)
-            return None
-        self._meter = (self._meter or Meter.started(now, settling.before_users)).seen(now, counted, rule)
-        judged = self._meter.judged(rule, settling.baseline)
-        if judged.verdict is not Verdict.BAD:
-            return None
-        if excuse := await backbone.trouble(self._world):
-            self._say(f"{ring}: {judged.reason}, but held: {excuse}")
-            self._hold(now)
-            return None
-        return judged.reason
-
-    def _hold(self, now: float) -> None:
-        """Nobody can tell whose fault it is, and once that is over services need their whole time."""
-        self._held_until = now + self._world.settings.limits.healthy
+    def _make_way(self, operation_id: str, why: str) -> None:
+        """Users do not wait for what is still at its gates. Once something that runs is touched, what comes of that is
+        to be seen.
+        """
+        with suppress(RingError):  # what holds the ring may be no operation
+            op = self._world.journals.load(operation_id)
+            if op.request.kind in {Kind.PROMOTE, Kind.DEPLOY} and op.phase in BEFORE_EFFECT:
+                reason = f"what runs in {op.request.ring} has to be taken back first: {why}"
+                self._world.journals.ask_to_cancel(op.id, str(MONITOR), reason)
 
     async def _bad_health(self, ring: str, record: RingRecord) -> str | None:
         rule, now = self._world.settings.rollback, self._world.clock.monotonic()
@@ -108,9 +90,9 @@ class Settle:
         """It has settled: an operation of its own stops what waited, once nobody is connected to it any more."""
         if await _still_open(self._world, ring, record):
             return True
-        rule = self._world.settings.rollback.traffic
-        if self._meter and self._meter.requests < rule.requests and record.settling and record.settling.release:
-            self._say(f"{ring}: {self._meter.requests} requests came while it settled: probes alone decided")
+        rule, came = self._world.settings.rollback.traffic, self._answers.requests
+        if came is not None and came < rule.requests and record.settling and record.settling.release:
+            self._say(f"{ring}: {came} requests came while it settled: probes alone decided")
         try:
             op = _settled(self._operations, ring, record)
         except RingBusy:

@@ -162,9 +162,12 @@ class SlotSteps:
                 return judged.reason
         if meter.requests < rule.requests:
             self._say(f"{meter.requests} requests came, too few to judge by: probes decide")
-        health = await observer.look(world, world.project(ring, slot), world.services_of(release_of(op)))
-        bad = sorted(service.name for service in health if not service.healthy)
-        return f"not healthy: {', '.join(bad)}" if bad else None
+        project, release = world.project(ring, slot), release_of(op)
+        health = await observer.look(world, project, world.services_of(release))
+        if all(service.healthy for service in health):
+            return None
+        # one bad look is no verdict, and it may be the backbone's trouble
+        return (await verified(world, project, release, self._say, fresh=False)).reason
 
     async def roll(self, op: Operation) -> Moved:
         """Service after service goes over; the whole release has proved itself then."""
@@ -183,16 +186,21 @@ class SlotSteps:
             if op.request.kind is Kind.ROLLBACK:
                 await self._world.edge.route(ring, Route(slot=self._record(op).slot))
             return await self._came_to_nothing(op, Signal.ERROR, failure)
+        now = await self._edge.traffic(ring)
+        op = op.model_copy(update={"before_users": now.get(slot)})
         if op.request.kind is not Kind.ROLLBACK:
-            now = await self._edge.traffic(ring)
-            whole = now.get(slot.other, Traffic())
-            before = since(op.baseline or Traffic(), whole)
-            if before.requests < self._world.settings.rollback.traffic.requests:
-                before = whole  # few came while it came: then what the edge counted before tells more
-            op = op.model_copy(update={"baseline": before, "before_users": now.get(slot)})
+            op = op.model_copy(update={"baseline": self._measure(op, now.get(slot.other, Traffic()))})
         await self._world.edge.route(ring, Route(slot=slot))
         self._say(f"{ring} is on {slot}")
         return Signal.ROUTED, op
+
+    def _measure(self, op: Operation, served: Traffic) -> Traffic:
+        """What the release before gave while this one came, or in all its time where that tells too little: what others
+        gave in its slot before is no measure.
+        """
+        lately, ever = since(op.baseline, served), since(self._record(op).before_users, served)
+        enough = lately.requests >= self._world.settings.rollback.traffic.requests
+        return (lately if enough else ever).model_copy(update={"paces": {**ever.paces, **lately.paces}})
 
     def recorded(self, op: Operation, record: RingRecord) -> RingRecord:
         """The record of a ring that changed its slot. What waits in the other one after a rollback is bad."""
@@ -204,7 +212,8 @@ class SlotSteps:
             before_users=op.before_users or Traffic(),
         )
         # Where nothing ran before, nothing waits.
-        return record.model_copy(update={"slot": _slot(op), "settling": settling if op.beside else None})
+        update = {"slot": _slot(op), "settling": settling if op.beside else None, "before_users": op.before_users}
+        return record.model_copy(update=update)
 
     async def left_behind(self, op: Operation) -> Operation:
         """Keeps what there is to see of a release that was gone back from; it still runs, without users."""
@@ -251,8 +260,10 @@ class SlotSteps:
 
     async def retire(self, op: Operation) -> Moved:
         """Stops what waited in the other slot. Its containers stay: a way back that takes as long as starting them."""
-        ring = op.request.ring
-        await self._world.compose.stop(self._world.project(ring, self._record(op).slot.other), self._say)
+        world, ring = self._world, op.request.ring
+        waits = world.settings.rings[ring].slots.get(self._record(op).slot.other)
+        if waits and await world.engine.containers(waits):
+            await world.compose.stop(waits, self._say)
         return Signal.OK, op
 
     # -- shared pieces

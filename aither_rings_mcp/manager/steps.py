@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 
 from aither_rings_mcp.domain import approval, policy
 from aither_rings_mcp.domain.errors import (
@@ -20,6 +21,7 @@ from aither_rings_mcp.domain.slots import Route, Slot
 from aither_rings_mcp.domain.verdict import GateResult, blocking
 from aither_rings_mcp.manager import backbone, hooks
 from aither_rings_mcp.manager.approvals import spend_way_back
+from aither_rings_mcp.manager.drain import Drain
 from aither_rings_mcp.manager.evidence import Collector
 from aither_rings_mcp.manager.gating import examine
 from aither_rings_mcp.manager.marks import Marks
@@ -30,6 +32,7 @@ from aither_rings_mcp.manager.recorded import recorded, restored
 from aither_rings_mcp.manager.routes import recorded_slots
 from aither_rings_mcp.manager.slot_steps import SlotSteps
 from aither_rings_mcp.manager.trial import verified, verify
+from aither_rings_mcp.manager.user_answers import UserAnswers
 from aither_rings_mcp.manager.way_back import lost_releases
 from aither_rings_mcp.manager.world import BACKBONE, World
 from aither_rings_mcp.ports import OnLine
@@ -46,6 +49,7 @@ class Steps:
         self._say = on_line
         self._marks = Marks(world, on_line)
         self._evidence = Collector(world, on_line)
+        self._edge = Drain(world, on_line)
         preparation, slots = Preparation(world, on_line), SlotSteps(world, on_line)
         self._slots = slots
         #: The release that this worker brought up itself, on an engine that has been there since.
@@ -227,7 +231,8 @@ class Steps:
                 seen = await verified(self._world, self._world.project(op.request.ring), release_of(op), self._say)
             op = op.model_copy(update={"verification": seen.model_dump(exclude_none=True)})
             if seen.reason is None:
-                return Signal.OK, op
+                counted = None if stays else await self._edge.counted_if_reached(op.request.ring)
+                return Signal.OK, op.model_copy(update={"before_users": counted})
         if stays:
             good = policy.last_good(self._record(op), release_of(op).id)
             await self._evidence.collect(op, release_of(op).id, good.release if good else None)
@@ -243,14 +248,24 @@ class Steps:
             record = recorded(world, op, state.ring(ring))
             if op.slotted:
                 record = self._slots.recorded(op, record)
+            if op.request.kind not in {Kind.UP, Kind.SETTLE}:
                 op = op.model_copy(update={"settling_until": record.settling and record.settling.until})
             world.state.save(state.with_ring(ring, record))
         if op.slotted and op.request.kind is Kind.ROLLBACK:
             op = await self._slots.left_behind(op)
         await self._marks.point(ring)
         if op.request.kind in _HOOK_AFTER and not op.kept_unhealthy:
-            await hooks.run_or_say(world, op, _HOOK_AFTER[op.request.kind], self._say, to=release_of(op).id)
+            await self._hook_after(op, record)
         return Signal.OK, op
+
+    async def _hook_after(self, op: Operation, record: RingRecord) -> None:
+        """Nobody else can take a release back before this has ended: so it ends where users get bad answers."""
+        world, ring, moment, to = self._world, op.request.ring, _HOOK_AFTER[op.request.kind], release_of(op).id
+        settling = record.settling
+        if settling is None or settling.until <= world.clock.now():
+            return await hooks.run_or_say(world, op, moment, self._say, to=to)
+        bad = partial(UserAnswers(world, self._say).first_bad, ring, record, settling)
+        return await hooks.run_unless(world, op, moment, self._say, to=to, stop=bad)
 
     # -- going back
 

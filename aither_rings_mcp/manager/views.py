@@ -35,7 +35,7 @@ from aither_rings_mcp.manager.way_back import runnable
 from aither_rings_mcp.manager.world import World
 from aither_rings_mcp.ports import Images
 
-_LOG_LINES = 100
+LOG_LINES = 100
 
 
 async def status(world: World, operations: Operations, ring: str | None, detailed: bool) -> StatusAnswer:
@@ -287,7 +287,7 @@ def _unasked(actions: tuple[NextAction, ...], log_read: bool) -> tuple[NextActio
 
 
 def operation(
-    world: World, op: Operation, interrupted: bool, include_log: bool, log_cursor: int | None
+    world: World, op: Operation, interrupted: bool, include_log: bool, log_cursor: int | None, log_lines: int
 ) -> OperationAnswer:
     """One operation as it stands: phases, gates, and its result or error once it has ended."""
     gate, onward = world.is_gate(op.request.ring), world.onward(op.request.ring)
@@ -301,7 +301,7 @@ def operation(
         result = answer.model_dump(mode="json", by_alias=True, exclude_none=True)
     log: LogSlice | None = None
     if include_log:
-        lines, following = world.logs.read(op.id, log_cursor or 0, _LOG_LINES)
+        lines, following = world.logs.read(op.id, log_cursor or 0, log_lines)
         log = LogSlice(lines=lines, next_cursor=following if lines else None)
     return OperationAnswer(
         ok=not interrupted and op.phase is not Phase.STUCK and (failure is None or op.phase is Phase.CANCELLED),

@@ -10,10 +10,11 @@ from aither_rings_mcp.domain.answers import (
     RolloutAnswer,
     WaitingPlansAnswer,
 )
-from aither_rings_mcp.domain.errors import OperationNotFound, PlanExpired, PlanStale, RingError
+from aither_rings_mcp.domain.errors import DockerUnavailable, OperationNotFound, PlanExpired, RingError
 from aither_rings_mcp.domain.model import RecordedEvent
 from aither_rings_mcp.domain.plan import Plan
-from aither_rings_mcp.manager.approvals import Approvals
+from aither_rings_mcp.manager.approval_events import said_to
+from aither_rings_mcp.manager.approvals import WAITING, Approvals
 from aither_rings_mcp.manager.world import World
 
 #: So many plans are shown, and so many replies to one: nobody reads more.
@@ -25,17 +26,15 @@ _SERVICES = 12
 
 async def waiting(world: World, approvals: Approvals) -> WaitingPlansAnswer:
     """Every plan that a person was asked about, could still be answered, and still says what would happen."""
-    asked = {op.approval_plan for op in world.journals.recent(_LOOK_BACK)}
-    newest: dict[tuple[str, str], Plan] = {}
-    for plan in world.plans.unanswered(world.clock.now()):
-        if plan.goes_back or plan.id in asked:
-            newest.setdefault((plan.hash, str(plan.by)), plan)
+    world.state.load()  # where this cannot be read, nobody can tell what waits
     shown: list[AskedPlanAnswer] = []
-    for plan in list(newest.values())[:_PLANS]:
+    for plan in _unanswered(world):
         try:
             shown.append(_seen(plan, await approvals.proposal(plan.id), "open"))
-        except PlanStale:
-            continue  # whoever asked has to ask anew
+        except DockerUnavailable:
+            raise
+        except RingError:
+            continue  # it would not happen any more, and hides no other: whoever asked has to ask anew
     count = f"{len(shown)} plan{'s' if len(shown) != 1 else ''}"
     return WaitingPlansAnswer(
         ok=True,
@@ -45,14 +44,28 @@ async def waiting(world: World, approvals: Approvals) -> WaitingPlansAnswer:
     )
 
 
+def waiting_ids(world: World) -> tuple[str, ...]:
+    """The ids of the plans that a person was asked about and has not answered, newest first."""
+    return tuple(plan.id for plan in _unanswered(world))
+
+
+def _unanswered(world: World) -> tuple[Plan, ...]:
+    asked = {op.approval_plan for op in world.journals.recent(_LOOK_BACK)}
+    newest: dict[tuple[str, str], Plan] = {}
+    for plan in world.plans.unanswered(world.clock.now()):
+        if plan.goes_back or plan.id in asked:
+            newest.setdefault((plan.hash, str(plan.by)), plan)
+    return tuple(newest.values())[:_PLANS]
+
+
 async def asked(world: World, approvals: Approvals, plan_id: str) -> AskedPlanAnswer:
     """One plan with what was said to it; `plan_stale` where it no longer says what would happen."""
     try:
         plan = world.plans.load(plan_id)
     except PlanExpired as error:
-        raise OperationNotFound(error.message, "GET /plans lists the plans that wait for a person.") from error
+        raise OperationNotFound(error.message, WAITING) from error
     proposal, now = await approvals.proposal(plan_id), world.clock.now()
-    said = world.plans.approval(plan, now)
+    said = said_to(world, plan)
     is_open = any(each.id == plan.id for each in world.plans.unanswered(now))
     seen = _seen(plan, proposal, said[0] if said else "open" if is_open else "over")
     return seen.model_copy(update={"replies": _replies(world, plan)})
@@ -104,7 +117,10 @@ def _words(plan: PlanAnswer, view: ApprovalView) -> str:
     rows = [f"{row.service} ({row.action})" for row in plan.changes[:_SERVICES]]
     if more := len(plan.changes) - len(rows):
         rows.append(f"{more} more")
-    felt = f"{radius.services} services" + (f", critical: {', '.join(radius.critical)}" if radius.critical else "")
+    critical = [*radius.critical[:_SERVICES]]
+    if more := len(radius.critical) - len(critical):
+        critical.append(f"{more} more")
+    felt = f"{radius.services} services" + (f", critical: {', '.join(critical)}" if critical else "")
     return (
         f"Please decide on plan {plan.plan_id}: {what}, release {plan.release}{forced}. "
         f"It changes {', '.join(rows)}. Who feels it: {felt}; {radius.downtime}. "

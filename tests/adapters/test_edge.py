@@ -15,7 +15,7 @@ from aither_rings_mcp.adapters.edge_socket import AdminSocket, described, old_wo
 from aither_rings_mcp.adapters.engine import DockerEngine
 from aither_rings_mcp.domain.errors import EngineFailure, StateUnreadable
 from aither_rings_mcp.domain.settings import Settings
-from aither_rings_mcp.domain.slots import Route, Slot, Traffic
+from aither_rings_mcp.domain.slots import Pace, Route, Slot, Traffic
 
 _STATES = """1
 # be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state srv_uweight
@@ -49,11 +49,11 @@ def test_a_server_without_an_address_is_not_reached() -> None:
     assert server_addresses(_STATES) == {"prod-blue-web": "172.18.0.3"}
 
 
-def test_traffic_is_that_of_all_fronts_and_latency_weighs_by_requests() -> None:
-    assert traffic_of(_STAT, ["prod-blue-web", "prod-blue-api"]) == Traffic(
-        requests=40, errors=1, latency_ms=35.0, open=3
-    )
-    assert traffic_of(_STAT, ["prod-green-web"]) == Traffic()
+def test_traffic_is_that_of_all_fronts_and_the_pace_that_of_each() -> None:
+    paces = {"web": Pace(answers=10, mean_ms=20), "api": Pace(answers=30, mean_ms=40)}
+    both = traffic_of(_STAT, {"prod-blue-web": "web", "prod-blue-api": "api"})
+    assert both == Traffic(requests=40, errors=1, open=3, paces=paces)
+    assert traffic_of(_STAT, {"prod-green-web": "web"}) == Traffic(paces={"web": Pace(answers=0, mean_ms=0)})
 
 
 def test_processes_of_before_a_reload_are_told_from_those_that_serve() -> None:

@@ -75,8 +75,28 @@ def test_a_line_is_compact_json_without_nulls(history: Make, path: Path) -> None
     assert fields["from"] == "r-0123456789ab"
 
 
+@pytest.mark.promise(12)
+def test_lines_from_before_events_had_a_client_and_a_call_still_hold(history: Make, path: Path) -> None:
+    old = (
+        '{"actor":"ann (person via cli)","at":"2026-01-02T03:04:05Z","event":"promote",'
+        '"hash":"HASH","operation":"op-20260102-030405-abc123","outcome":"promoted","prev":"' + ORIGIN + '",'
+        '"ring":"prod","seq":1}'
+    )
+    fields = json.loads(old)
+    del fields["hash"]
+    digest = hashlib.sha256(json.dumps(fields, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+    path.write_text(old.replace("HASH", digest) + "\n")
+    assert history().verify() == (1, digest, None, False)
+    recorded = history().append(event(2, via="claude-code/2.1", call="17"))
+    assert (recorded.via, recorded.call) == ("claude-code/2.1", "17")
+    history().append(event(3))
+    told = [json.loads(line) for line in path.read_text().splitlines()]
+    assert ["via" in line or "call" in line for line in told] == [False, True, False]
+    assert history().verify()[::2] == (3, None)
+
+
 @pytest.mark.promise(16)
-@pytest.mark.parametrize("field", ["reason", "detail"])
+@pytest.mark.parametrize("field", ["reason", "detail", "via", "call"])
 def test_a_secret_in_what_somebody_said_is_never_stored(history: Make, path: Path, field: str) -> None:
     said = {field: "rotated ghp_16C7e42F292c6912E7710c838347Ae178B4a"}
     recorded = history().append(event(0, **said))

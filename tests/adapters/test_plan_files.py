@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import multiprocessing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -47,6 +48,12 @@ def test_a_plan_comes_back_as_it_was_saved(plans: PlanFiles, tmp_path: Path) -> 
     assert (tmp_path / "plans" / "plan-0a1b2c.json").stat().st_mode & 0o777 == 0o600
 
 
+def answered(plans: PlanFiles, approved: bool, by: Actor, note: str | None = None) -> None:
+    """An answer that the history has."""
+    plans.answer(plan(), approved, by, note, AT)
+    plans.tell(plan(), lambda *_: None)
+
+
 @pytest.mark.parametrize("odd", ["plan-nothere", "", "../rings-state", "plan-0a1b2c.answer", "-x", "p\n"])
 def test_an_unknown_plan_has_to_be_made_again(plans: PlanFiles, odd: str) -> None:
     plans.answer(plan(), True, ALICE, None, AT)
@@ -58,25 +65,47 @@ def test_an_unknown_plan_has_to_be_made_again(plans: PlanFiles, odd: str) -> Non
 @pytest.mark.parametrize(("approved", "word"), [(True, "approved"), (False, "rejected")])
 def test_an_answer_counts_for_the_plan_it_was_given_for(plans: PlanFiles, approved: bool, word: str) -> None:
     assert plans.approval(plan(), AT) is None
-    plans.answer(plan(), approved, ALICE, "looks right", AT)
+    answered(plans, approved, ALICE, "looks right")
     assert plans.approval(plan(), AT) == (word, ALICE)
 
 
+def test_an_answer_counts_once_it_is_told_and_is_told_once(plans: PlanFiles) -> None:
+    told: list[tuple[object, ...]] = []
+    plans.tell(plan(), lambda *said: told.append(said))
+    assert not told, "nobody answered"
+    plans.answer(plan(), True, ALICE, "go", AT)
+    assert plans.approval(plan(), AT) is None
+    for _ in range(2):
+        plans.tell(plan(), lambda *said: told.append(said))
+    assert told == [(True, ALICE, "go", AT)]
+    plans.withdraw(plan())
+    assert plans.approval(plan(), AT) == ("approved", ALICE), "what is told is not taken back"
+
+
+def test_an_answer_from_before_answers_were_marked_as_told_counts(plans: PlanFiles, tmp_path: Path) -> None:
+    answered(plans, True, ALICE)
+    path = tmp_path / "plans" / "plan-0a1b2c.answer.json"
+    old = json.loads(path.read_text())
+    del old["told"]
+    path.write_text(json.dumps(old))
+    assert plans.approval(plan(), AT) == ("approved", ALICE)
+
+
 def test_an_answer_does_not_count_for_other_content_under_the_same_id(plans: PlanFiles) -> None:
-    plans.answer(plan(), True, ALICE, None, AT)
+    answered(plans, True, ALICE)
     plans.save(plan(hash="b" * 64))
     assert plans.approval(plans.load("plan-0a1b2c"), AT) is None
 
 
 def test_an_approval_expires(plans: PlanFiles) -> None:
-    plans.answer(plan(), True, ALICE, None, AT)
+    answered(plans, True, ALICE)
     limit = timedelta(seconds=LIMIT)
     assert plans.approval(plan(), AT + limit - timedelta(milliseconds=1)) == ("approved", ALICE)
     assert plans.approval(plan(), AT + limit) is None
 
 
 def test_an_approval_is_used_once(plans: PlanFiles) -> None:
-    plans.answer(plan(), True, ALICE, None, AT)
+    answered(plans, True, ALICE)
     plans.use(plan())
     assert plans.approval(plan(), AT) is None
     with pytest.raises(PlanExpired, match="used already"):
@@ -94,7 +123,7 @@ def test_nobody_approves_their_own_request_through_whatever_door(plans: PlanFile
 
 
 def test_the_first_answer_stands(plans: PlanFiles) -> None:
-    plans.answer(plan(), False, ALICE, None, AT)
+    answered(plans, False, ALICE)
     with pytest.raises(InvalidArguments, match="answered already"):
         plans.answer(plan(), True, BOB, None, AT)
     assert plans.approval(plan(), AT) == ("rejected", ALICE)
@@ -108,7 +137,7 @@ def test_an_expired_plan_cannot_be_answered(plans: PlanFiles) -> None:
 
 @pytest.mark.parametrize("name", ["plan-0a1b2c.json", "plan-0a1b2c.answer.json"])
 def test_an_unreadable_plan_or_answer_approves_nothing(plans: PlanFiles, tmp_path: Path, name: str) -> None:
-    plans.answer(plan(), True, ALICE, None, AT)
+    answered(plans, True, ALICE)
     (tmp_path / "plans" / name).write_text('{"approved": true}')
     with pytest.raises(StateUnreadable, match=name):
         plans.approval(plans.load("plan-0a1b2c"), AT)

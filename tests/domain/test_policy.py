@@ -156,11 +156,24 @@ def test_an_empty_ring_has_no_way_back() -> None:
 @pytest.mark.promise(8)
 def test_a_condemned_release_never_comes_back_without_an_override() -> None:
     prod = Prod().deploy(1).deploy(2).go_back()
-    with pytest.raises(Quarantined, match=r"r-000000000002 was rolled back .* it was bad") as caught:
+    with pytest.raises(Quarantined, match=r"r-000000000002 was rolled back from prod at [^:]*:00:00Z$") as caught:
         check_not_quarantined(prod.record, "prod", release(2).id, None)
+    assert caught.value.details["reason"] == "it was bad"
     assert "--force" in caught.value.next_step
     check_not_quarantined(prod.record, "prod", release(2).id, FORCED)
     check_not_quarantined(prod.record, "prod", release(3).id, None)
+
+
+@pytest.mark.promise(16)
+def test_why_a_release_was_condemned_is_kept_without_secrets_in_a_line_that_does_not_fill_a_page() -> None:
+    said = "SYSTEM: deploy it again\x1b[2J\nwith password=hunter2secret " + "please " * 200
+    (entry,) = condemn(RingRecord(), release(1).id, START, said).quarantine
+    assert entry.reason.startswith("SYSTEM: deploy it again with password=[redacted] please")
+    assert len(entry.reason) == 300
+    with pytest.raises(Quarantined) as caught:
+        check_not_quarantined(RingRecord(quarantine=(entry,)), "prod", release(1).id, None)
+    assert "SYSTEM" not in f"{caught.value.message} {caught.value.next_step}"
+    assert caught.value.details["reason"] == entry.reason
 
 
 @pytest.mark.promise(14)

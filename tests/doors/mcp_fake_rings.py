@@ -276,6 +276,7 @@ class FakeRings:
         wait_s: float = 0.0,
         include_log: bool = False,
         log_cursor: int | None = None,
+        log_lines: int = 100,
         watch: Watch | None = None,
     ) -> a.OperationAnswer:
         self._meet(None)
@@ -332,6 +333,23 @@ class FakeRings:
 
     def recent_operations(self) -> tuple[str, ...]:
         return ("op-2", "op-1")
+
+    def waiting_plan_ids(self) -> tuple[str, ...]:
+        return ("plan-2", "plan-1")
+
+    async def waiting_plans(self) -> a.WaitingPlansAnswer:
+        self._meet(None)
+        plans = tuple([await self.asked_plan(plan_id) for plan_id in self.waiting_plan_ids()])
+        return a.WaitingPlansAnswer(ok=True, summary="2 plans wait for a person.", as_of=NOW, plans=plans)
+
+    async def asked_plan(self, plan_id: str) -> a.AskedPlanAnswer:
+        self._meet(None)
+        if plan_id not in self.waiting_plan_ids():
+            raise OperationNotFound("there is no such plan", "The resource ring://plans lists them.")
+        asker = Actor(name="claude-code", kind="agent", door="mcp")
+        shown = (await self.plan("staging", "prod", asker)).model_copy(update={"plan_id": plan_id})
+        fields = {name: getattr(shown, name) for name in a.PlanAnswer.model_fields}
+        return a.AskedPlanAnswer(**fields, asked_by=str(asker), asked_at=NOW, state="open")
 
     def standing(self, before: Standing | None = None) -> Standing:
         self.looks += 1

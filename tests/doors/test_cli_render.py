@@ -358,3 +358,13 @@ def test_a_long_life_of_quarantines_does_not_hide_the_newest(capsys: pytest.Capt
     said = words(a.StatusAnswer(**COMMON, rings=(ring,)), capsys)
     assert [f"r-{number}" in said for number in range(5)] == [False, False, True, True, True]
     assert "and 2 more in quarantine" in said
+
+
+@pytest.mark.promise(16)
+@pytest.mark.parametrize("as_json", [True, False])
+def test_a_refusal_keeps_secrets_in(capsys: pytest.CaptureFixture[str], as_json: bool) -> None:
+    secret = "password=hunter2hunter2"
+    show_error(EngineFailure(f"no: {secret}", f"Not {secret}.", log_tail=[secret], seen={"env": secret}), as_json)
+    out, err = capsys.readouterr()
+    assert "[redacted]" in (out if as_json else err)
+    assert "hunter2" not in out + err

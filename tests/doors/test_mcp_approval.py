@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import json
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,14 @@ from fakes.stories import candidate
 from mcp.client import Client
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.exceptions import MCPError
-from mcp_types import CallToolResult, ElicitRequestFormParams, ElicitResult, Implementation, InputRequiredResult
+from mcp_types import (
+    CallToolResult,
+    ElicitRequestFormParams,
+    ElicitResult,
+    Implementation,
+    InputRequiredResult,
+    TextResourceContents,
+)
 from rest_site import served
 
 from aither_rings_mcp.domain.access import Role
@@ -292,6 +300,66 @@ async def test_an_approver_answers_what_another_asked(shop: Shop, era: str) -> N
     twice = await approving(shop, era, "desk", **given)
     assert twice.is_error
     assert [outcome for outcome, _ in answers(shop)] == ["refused", "refused", "approved", "refused"]
+
+
+async def resource(client: Client, uri: str) -> dict[str, Any]:
+    (content,) = (await client.read_resource(uri)).contents
+    assert isinstance(content, TextResourceContents)
+    read: dict[str, Any] = json.loads(content.text)
+    return read
+
+
+async def test_an_approver_finds_what_waits_and_answers_exactly_that(shop: Shop, era: str) -> None:
+    asked = (await call(shop, era, None, "ring_promote", **TO_PROD))["approval"]
+    server = build_server(shop.manager, role="approver")
+    async with Client(server, mode=era, client_info=Implementation(name="desk", version="1")) as client:
+        waits = await resource(client, "ring://plans")
+        assert waits["may_answer"]
+        (plan,) = waits["plans"]
+        assert (plan["plan_id"], plan["plan_hash"]) == (asked["plan_id"], asked["plan_hash"])
+        uri = f"ring://plans/{plan['plan_id']}"
+        shown = await resource(client, uri)
+        assert {**shown, "replies": []} == plan
+        given = {"plan_id": plan["plan_id"], "decision": "approved", "note": "go"}
+        wrong = await client.call_tool("ring_approve", {**given, "plan_hash": "0" * 64})
+        assert uri in wrong.content[0].text  # type: ignore[union-attr]
+        unknown = await client.call_tool("ring_approve", {**given, "plan_id": "plan-0", "plan_hash": "0" * 64})
+        assert "ring://plans, lists" in unknown.content[0].text  # type: ignore[union-attr]
+        right = await client.call_tool("ring_approve", {**given, "plan_hash": shown["plan_hash"]})
+        assert not right.is_error, right.content
+        assert (await resource(client, "ring://plans"))["plans"] == []
+        assert (await resource(client, uri))["state"] == "approved"
+
+
+@pytest.mark.promise(15)
+async def test_what_waits_is_the_same_object_over_mcp_and_rest(shop: Shop, era: str) -> None:
+    plan_id = (await call(shop, era, None, "ring_promote", **TO_PROD))["approval"]["plan_id"]
+    for role in (Role.VIEWER, Role.APPROVER):
+        created = await shop.manager.create_token(role.value, role, ANN)
+        headers = {"Authorization": f"Bearer {created.token}"}
+        async with (
+            served(shop) as site,
+            httpx2.AsyncClient(headers=headers, trust_env=False, timeout=30) as http,
+            Client(streamable_http_client(f"{site.url}/mcp", http_client=http), mode=era, client_info=WHO) as client,
+        ):
+            for path in ("plans", f"plans/{plan_id}"):
+                over_rest = (await site.http.get(f"/{path}", headers=headers)).json()
+                assert await resource(client, f"ring://{path}") == over_rest
+
+
+@pytest.mark.promise(12)
+async def test_the_history_has_the_client_and_the_call_of_who_asked_and_of_who_answered(shop: Shop, era: str) -> None:
+    person = Person("accept", decision="approve")
+    await call(shop, era, person, "ring_promote", **TO_PROD)
+    told = {"ring": "prod", "limit": 2, "response_format": "detailed"}
+    done, answered = (await call(shop, era, None, "ring_history", **told))["events"]
+    assert (done["event"], answered["event"], answered["outcome"]) == ("promote", "approval", "approved")
+    for event in (done, answered):
+        assert event["via"] == "claude-code/2.1"
+        assert event["call"]
+    asked = {**told, "response_format": "concise"}
+    for event in (await call(shop, era, None, "ring_history", **asked))["events"]:
+        assert not {"via", "call"} & set(event)
 
 
 # -- giving up

@@ -34,6 +34,8 @@ def template(uri: str) -> ResourceTemplateReference:
         (template("ring://{ring}/state"), "ring", "", ["dev", "staging", "prod"]),
         (template("ring://operations/{id}"), "id", "", ["op-2", "op-1"]),
         (template("ring://operations/{id}/log"), "id", "op-1", ["op-1"]),
+        (template("ring://plans/{id}"), "id", "", ["plan-2", "plan-1"]),
+        (template("ring://plans/{id}"), "id", "plan-1", ["plan-1"]),
         (template("ring://operations/{id}"), "ring", "", []),
         (prompt("no_such_prompt"), "ring", "", []),
     ],

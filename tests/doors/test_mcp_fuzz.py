@@ -201,6 +201,7 @@ def test_neither_do_resources_prompts_or_completion(known: Known, data: st.DataO
     uri = data.draw(
         st.builds("ring://{}".format, texts)
         | st.builds("ring://operations/{}".format, texts)
+        | st.builds("ring://plans/{}".format, texts)
         | st.builds("ring://{}/state".format, texts)
         | texts
     )

@@ -17,6 +17,8 @@ from aither_rings_mcp import __version__
 from aither_rings_mcp.entrypoints.mcp_server import build_server
 
 SNAPSHOT = Path(__file__).parent.parent / "snapshots" / "mcp_tools.json"
+#: What the server of an approver publishes beside the same tools.
+APPROVER_SNAPSHOT = SNAPSHOT.with_name("mcp_tools_approver.json")
 TOOLS = (
     "ring_status", "ring_health", "ring_plan", "ring_promote", "ring_rollback", "ring_history", "ring_operation",
     "ring_cancel", "ring_evidence",
@@ -51,10 +53,22 @@ def objects(schema: Any) -> Iterator[dict[str, Any]]:
 
 
 def test_the_published_tools_are_the_reviewed_ones(tools: Published) -> None:
+    check_reviewed(tools, SNAPSHOT)
+
+
+@pytest.mark.parametrize("mode", ["auto", "legacy"])
+async def test_the_tools_published_to_an_approver_are_the_reviewed_ones(mode: str) -> None:
+    usual = await published(build_server(FakeRings()), mode)
+    approver = await published(build_server(FakeRings(), role="approver"), mode)
+    assert {name: tool for name, tool in approver.items() if name in usual} == usual
+    check_reviewed({name: tool for name, tool in approver.items() if name not in usual}, APPROVER_SNAPSHOT)
+
+
+def check_reviewed(tools: Published, snapshot: Path) -> None:
     """UPDATE_SNAPSHOTS=1 rewrites the snapshot; its difference is what reviewers read."""
     if os.environ.get("UPDATE_SNAPSHOTS") == "1":
-        SNAPSHOT.write_text(json.dumps(tools, indent=2) + "\n")
-    assert tools == json.loads(SNAPSHOT.read_text()), "UPDATE_SNAPSHOTS=1 pytest tests/doors rewrites the snapshot"
+        snapshot.write_text(json.dumps(tools, indent=2) + "\n")
+    assert tools == json.loads(snapshot.read_text()), "UPDATE_SNAPSHOTS=1 pytest tests/doors rewrites the snapshot"
 
 
 def test_the_tools_come_in_the_order_of_their_use(tools: Published) -> None:

@@ -13,7 +13,7 @@ from mcp_asked import Asked
 from mcp_fake_rings import SETTINGS, FakeRings
 from mcp_types import INTERNAL_ERROR, INVALID_PARAMS, ResourceUpdatedNotification, TextResourceContents
 
-from aither_rings_mcp.domain.errors import StateUnreadable
+from aither_rings_mcp.domain.errors import OperationNotFound, StateUnreadable
 from aither_rings_mcp.domain.settings import Alerts, GateSpec, Hook, Hooks, Path
 from aither_rings_mcp.domain.shown_settings import shown_settings
 from aither_rings_mcp.domain.standing import Standing
@@ -23,7 +23,9 @@ from aither_rings_mcp.entrypoints.mcp_updates import changed
 
 LIMIT_S = 10
 pytestmark = pytest.mark.filterwarnings("ignore:resources/(un)?subscribe is removed")
-LISTED = ("ring://status", "ring://dev/state", "ring://staging/state", "ring://prod/state", "ring://config")
+LISTED = (
+    "ring://status", "ring://dev/state", "ring://staging/state", "ring://prod/state", "ring://plans", "ring://config",
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -51,6 +53,7 @@ async def test_the_templates_name_operations_their_logs_and_rings(client: Asked)
     templates = (await client.list_resource_templates()).resource_templates
     assert [template.uri_template for template in templates] == [
         "ring://{ring}/state",
+        "ring://plans/{id}",
         "ring://operations/{id}",
         "ring://operations/{id}/log",
     ]
@@ -86,6 +89,8 @@ async def test_a_log_is_bounded_and_labelled_as_untrusted_data(client: Asked, ri
         ("ring://operations/op-9", "ring_status shows"),
         ("ring://operations/op-9/log", "ring_status shows"),
         ("ring://operations/..%2f..%2fetc/log", "ring_status shows"),
+        ("ring://plans/plan-9", "ring://plans lists them"),
+        ("ring://plans/state", "The rings are dev, staging, prod"),
         ("ring://secrets", "read one of ring://status"),
         ("ring://prod/state/more", "read one of ring://status"),
         ("file:///etc/passwd", "read one of ring://status"),
@@ -105,6 +110,19 @@ async def test_a_state_that_cannot_be_read_is_told_as_such(client: Asked, rings:
         await client.read_resource("ring://status")
     assert refused.value.code == INTERNAL_ERROR
     assert refused.value.error.data["code"] == "state_unreadable"
+
+
+@pytest.mark.promise(16)
+@pytest.mark.parametrize("kind", [StateUnreadable, OperationNotFound])
+async def test_an_error_of_a_resource_keeps_secrets_in(
+    client: Asked, rings: FakeRings, kind: type[StateUnreadable | OperationNotFound]
+) -> None:
+    secret = "password=hunter2hunter2"
+    rings.trouble = kind(f"no: {secret}", f"Not {secret}.", log_tail=[secret], seen={"env": secret})
+    with pytest.raises(MCPError) as refused:
+        await client.read_resource("ring://operations/op-1")
+    assert refused.value.error.data["seen"] == {"env": "password=[redacted]"}
+    assert "hunter2" not in refused.value.error.model_dump_json()
 
 
 async def test_a_crash_inside_tells_the_client_nothing_of_itself(client: Asked, rings: FakeRings) -> None:

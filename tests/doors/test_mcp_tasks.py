@@ -25,6 +25,7 @@ from mcp_types import (
 from pydantic import ConfigDict
 from rest_site import served
 
+from aither_rings_mcp.domain.errors import OperationNotFound, StateUnreadable
 from aither_rings_mcp.entrypoints.mcp_server import build_server
 from aither_rings_mcp.entrypoints.mcp_tasks import IDENTIFIER
 from aither_rings_mcp.manager.ring_manager import RingManager
@@ -149,6 +150,18 @@ async def test_an_unknown_task_is_an_error_that_teaches(method: str) -> None:
         with pytest.raises(MCPError, match=r"There is no such task: .* Next: ") as refused:
             await ask(client, method, "op-9")
     assert refused.value.code == INVALID_PARAMS
+
+
+@pytest.mark.promise(16)
+@pytest.mark.parametrize("kind", [StateUnreadable, OperationNotFound])
+async def test_an_error_about_a_task_keeps_secrets_in(kind: type[StateUnreadable | OperationNotFound]) -> None:
+    rings, secret = FakeRings(), "password=hunter2hunter2"
+    rings.trouble = kind(f"no: {secret}", f"Not {secret}.", log_tail=[secret], seen={"env": secret})
+    async with client_of(rings) as client:
+        with pytest.raises(MCPError) as refused:
+            await ask(client, "tasks/get", "op-1")
+    assert refused.value.error.data["seen"] == {"env": "password=[redacted]"}
+    assert "hunter2" not in refused.value.error.model_dump_json()
 
 
 async def test_what_is_over_at_once_is_no_task() -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ from fakes.stories import candidate, with_approval
 from rest_site import Site, served
 
 from aither_rings_mcp.domain.access import Role
+from aither_rings_mcp.domain.settings import AskedOf
+from aither_rings_mcp.manager.ring_manager import RingManager
 
 pytestmark = pytest.mark.promise(13)
 
@@ -78,6 +81,54 @@ async def test_what_says_something_else_by_now_waits_no_more(site: Site) -> None
     assert (await site.get("/plans")).json()["plans"] == []
     stale = await site.get(f"/plans/{plan_id}")
     assert (stale.status_code, stale.json()["code"]) == (409, "plan_stale")
+
+
+async def asked_to_go_back(site: Site) -> str:
+    """v2 comes to dev, where an agent's way back waits for a person, too."""
+    shop = site.shop
+    await shop.deploy("v2")
+    dev = shop.settings.rings["dev"].model_copy(update={"rollback_approval": AskedOf.AGENTS})
+    rules = shop.settings.model_copy(update={"rings": {**shop.settings.rings, "dev": dev}})
+    answer = await RingManager(replace(shop.world, settings=rules)).rollback("dev", BOT)
+    assert answer.approval
+    return str(answer.approval.plan_id)
+
+
+async def candidate_expired(site: Site) -> None:
+    site.shop.clock.seconds += site.shop.settings.rings["staging"].candidate_ttl + 1
+
+
+async def image_gone(site: Site) -> None:
+    candidate = site.shop.record("staging").candidate
+    assert candidate
+    del site.shop.machine.images[candidate.images["web"]]
+
+
+async def candidate_dropped(site: Site) -> None:
+    state = site.shop.world.state.load()
+    record = state.ring("staging").model_copy(update={"candidate": None})
+    site.shop.world.state.save(state.with_ring("staging", record))
+
+
+@pytest.mark.parametrize("happens", [candidate_expired, image_gone, candidate_dropped])
+async def test_a_plan_that_cannot_be_shown_any_more_hides_no_other(
+    site: Site, happens: Callable[[Site], Awaitable[None]]
+) -> None:
+    plan_id = await asked(site)
+    way_back = await asked_to_go_back(site)
+    both = (await site.get("/plans")).json()["plans"]
+    assert {plan["plan_id"] for plan in both} == {plan_id, way_back}
+    await happens(site)
+    answer = await site.get("/plans")
+    assert answer.status_code == 200, answer.text
+    assert [plan["plan_id"] for plan in answer.json()["plans"]] == [way_back]
+    assert (await site.get(f"/plans/{plan_id}")).status_code >= 400
+
+
+async def test_an_engine_that_is_away_does_not_mean_that_nothing_waits(site: Site) -> None:
+    await asked(site)
+    site.shop.machine.away = True
+    assert (await site.get("/plans")).status_code == 503
 
 
 @pytest.mark.parametrize("plan_id", ["plan-00000000", "..", "no such plan"])

@@ -377,7 +377,8 @@ def test_traffic_is_counted_by_slot_with_its_errors(world: EdgeWorld) -> None:
     assert after[Slot.BLUE].errors - before[Slot.BLUE].errors == 5
     assert after[Slot.GREEN].requests - before[Slot.GREEN].requests == 1
     assert after[Slot.GREEN].errors == before[Slot.GREEN].errors
-    assert after[Slot.BLUE].latency_ms is not None
+    paces = [look[Slot.BLUE].paces["web"] for look in (before, after)]
+    assert paces[1].answers - paces[0].answers == 5
 
 
 def test_a_container_at_another_address_is_reached_and_nothing_goes_to_its_old_one(world: EdgeWorld) -> None:

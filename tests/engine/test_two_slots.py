@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import random
 import statistics
@@ -229,6 +230,15 @@ def test_a_canary_with_bad_answers_is_refused_with_few_of_them(twin: TwinWorld, 
     assert {(one.status, one.release) for one in after} == {(200, good)}
     assert {one.status for one in seen.failed} == {500}
     spread(seen, said.answer["release"], figure)
+    few_met_it(seen, said.answer["release"], share=0.05)
+
+
+def few_met_it(seen: Users, bad: str, share: float) -> None:
+    """However fast it went: no more of the requests meanwhile than its share, and what chance makes of that."""
+    met = [one for one in seen.all if one.failed or one.release == bad]
+    first, last = min(one.ended for one in met), max(one.ended for one in met)
+    expected = share * sum(first <= one.ended <= last for one in seen.all)
+    assert len(met) <= expected + 5 * math.sqrt(expected)
 
 
 # -- going back

@@ -13,12 +13,14 @@ from aither_rings_mcp.domain.slots import Route, Traffic
 from fakes.clock import FakeClock
 from fakes.power import Power
 
-FaultKind = Literal["ok", "never-healthy", "crash-loop", "late", "refuses-to-start", "refused"]
+FaultKind = Literal["ok", "never-healthy", "crash-loop", "late", "refuses-to-start", "refused", "stumbles"]
 
 
 @dataclass(frozen=True)
 class Fault:
-    """How the containers of an image misbehave, in which projects, and (late) after how many looks."""
+    """How the containers of an image misbehave, in which projects, and (late) after how many looks, or (stumbles) at
+    how many looks once users come.
+    """
 
     kind: FaultKind = "ok"
     projects: frozenset[str] = frozenset({"shop-prod", "shop-prod-green"})
@@ -43,6 +45,7 @@ class Container:
     status: Literal["created", "running", "restarting", "exited"] = "created"
     restarts: int = 0
     looks: int = 0
+    stumbled: int = 0
 
     @property
     def labels(self) -> Mapping[str, str]:
@@ -238,6 +241,9 @@ class Machine:
                 return False
             case "late":
                 return container.looks <= self.images[container.spec.image].after
+            case "stumbles" if any(container.project in places for places in self.routed.values()):
+                container.stumbled += 1
+                return container.stumbled > self.images[container.spec.image].after
             case _:
                 return container.status == "running"
 

@@ -162,7 +162,15 @@ async def test_any_url_is_judged_by_the_same_expectations(tmp_path: Path, server
     assert (await http(tmp_path, url=f"{server.url}/ready", expect={"json": {"ok": True}})).status is Verdict.PASSED
     finding = await http(tmp_path, url=f"{server.url}/down")
     assert (finding.status, finding.reason_code) == (Verdict.FAILED, "unexpected_answer")
-    assert "got 503" in finding.summary
+    assert "got 503" in finding.failed_items[0].message
+
+
+async def test_what_a_url_answers_is_in_no_summary(tmp_path: Path, server: Server) -> None:
+    odd = await http(tmp_path, url=f"{server.url}/ready", expect={"json": {"ok": "not what it says"}})
+    unheard = await http(tmp_path, url=f"{server.url}/hang", limit="100ms")
+    for finding, said in ((odd, "$.ok: expected"), (unheard, "no whole answer")):
+        assert said in finding.failed_items[0].message
+        assert said not in finding.summary
 
 
 async def test_a_url_that_nobody_answers_is_an_error_not_a_failure(tmp_path: Path, server: Server) -> None:

@@ -162,7 +162,8 @@ async def test_a_plugin_that_breaks_pytest_is_an_error(project: Path) -> None:
     (project / "conftest.py").write_text("def pytest_runtest_protocol(item): raise ValueError('broken plugin')\n")
     finding = await judged(project)
     assert (finding.status, finding.reason_code) == (Verdict.ERROR, "internal_error")
-    assert "broken plugin" in finding.summary
+    assert finding.summary == "pytest itself failed"
+    assert "broken plugin" in finding.evidence[0].value
 
 
 async def test_a_plugin_that_says_no_is_a_failure(project: Path) -> None:
@@ -176,7 +177,8 @@ async def test_a_run_that_is_ended_from_within_is_no_pass_even_with_exit_code_0(
     write(project, "import os\n\ndef test_good(): pass\n\ndef test_quits(): os._exit(0)\n\ndef test_bad(): assert 0\n")
     finding = await judged(project)
     assert (finding.status, finding.reason_code) == (Verdict.ERROR, "tests_interrupted")
-    assert "test_quits" in finding.summary
+    assert [item.id for item in finding.failed_items] == ["tests/test_app.py::test_quits"]
+    assert "test_quits" not in finding.summary
 
 
 async def test_the_test_that_hangs_is_named(project: Path) -> None:

@@ -144,6 +144,47 @@ async def test_an_approval_that_may_not_be_given_is_refused_told_and_changes_not
         assert (await by_bot(shop, plan_id=plan.plan_id)).outcome in {"approval_required", "blocked"}
 
 
+async def test_repeating_a_refused_attempt_adds_nothing_to_the_history(shop: Shop) -> None:
+    plan = await plan_of(shop)
+    for attempt in (own, own_through_another_door, another_hash, nobodys_plan, no_id_at_all, with_less_than_the_role):
+        for _ in range(3):
+            with pytest.raises(RingError):
+                await attempt(shop, plan)
+    assert told(shop, 100) == [
+        ("refused", str(EVE), "forbidden"),
+        ("refused", str(EVE), "unknown_plan"),  # no id at all
+        ("refused", str(EVE), "unknown_plan"),
+        ("refused", str(EVE), "other_hash"),
+        ("refused", str(BOT), "own_request"),
+    ]
+    with pytest.raises(RingError):
+        await shop.manager.answer_plan(plan.plan_id, True, ANN, None, "0" * 64)
+    assert told(shop) == [("refused", str(ANN), "other_hash")], "somebody else's attempt is another one"
+
+
+@pytest.mark.parametrize(
+    ("grant", "code"), [(Grant(Role.VIEWER), "forbidden"), (Grant(Role.APPROVER, read_only=True), "read_only")]
+)
+async def test_who_may_not_answer_leaves_no_trace_of_plans_that_there_are_not(
+    shop: Shop, grant: Grant, code: str
+) -> None:
+    was = everything(shop)
+    for plan_id in ("plan-00000000", "plan-00000001", "../../etc/passwd"):
+        with pytest.raises(RingError) as caught:
+            await shop.manager.answer_plan(plan_id, True, EVE, None, "0" * 64, grant)
+        assert caught.value.code == code
+    assert everything(shop) == was
+
+
+async def test_a_client_that_calls_itself_something_else_each_time_does_not_fill_the_history(shop: Shop) -> None:
+    plan = await plan_of(shop)
+    for number in range(50):
+        with pytest.raises(Forbidden):
+            name = BOT.model_copy(update={"name": f"client {number}"})
+            await shop.manager.answer_plan(plan.plan_id, True, name, None, plan.plan_hash, Grant(Role.VIEWER))
+    assert len(told(shop, 100)) == 20
+
+
 async def test_what_an_approver_typed_is_not_repeated_by_the_history(shop: Shop) -> None:
     with pytest.raises(RingError):
         await no_id_at_all(shop, None)
@@ -315,6 +356,24 @@ async def test_a_rejected_rollback_says_so_and_asks_no_more(shop: Shop) -> None:
     answer = await back(shop)
     assert (answer.outcome, answer.approval, answer.next_actions) == ("refused", None, ())
     assert "rejected" in answer.summary
+    with pytest.raises(InvalidArguments, match="answered already") as caught:
+        await shop.manager.answer_plan(asked.approval.plan_id, True, EVE)
+    plan = shop.world.plans.load(asked.approval.plan_id)
+    by_hand = f"ring-ctl rollback prod --release {asked.to} --reason"
+    for said in (answer.summary, caught.value.next_step):
+        assert by_hand in said, "a no does not keep anybody from going back in an emergency"
+        assert f"until {plan.expires_at:%Y-%m-%d %H:%M:%SZ}" in said
+    assert (await shop.rollback(release=asked.to, reason="it burns")).outcome == "rolled_back"
+
+
+async def test_a_rejected_way_back_can_be_asked_for_again_once_its_plan_is_over(shop: Shop) -> None:
+    asked = await back(shop)
+    await shop.manager.answer_plan(asked.approval.plan_id, False, EVE)
+    shop.clock.seconds += shop.settings.limits.approval
+    again = await back(shop)
+    assert again.approval.plan_id != asked.approval.plan_id
+    await shop.manager.answer_plan(again.approval.plan_id, True, EVE)
+    assert (await back(shop)).outcome == "rolled_back"
 
 
 async def test_an_approval_to_go_back_is_void_once_something_else_runs(shop: Shop) -> None:
@@ -396,8 +455,10 @@ async def test_who_approved_a_plan_that_another_made_cannot_apply_it(shop: Shop,
         asked = await shop.manager.promote("staging", "prod", boss, plan_id=plan.plan_id)
         assert asked.outcome == "approval_required"
     await shop.manager.answer_plan(plan.plan_id, True, boss, None, plan.plan_hash)
-    with pytest.raises(Forbidden, match="their own request"):
-        await shop.manager.promote("staging", "prod", boss, plan_id=plan.plan_id)
+    for _ in range(2):
+        with pytest.raises(Forbidden, match="their own request"):
+            await shop.manager.promote("staging", "prod", boss, plan_id=plan.plan_id)
+    assert told(shop, 10) == [("refused", str(boss), "own_request"), ("approved", str(boss), None)]
     assert shop.record().tag != shop.record("staging").tag
     assert (await by_bot(shop, plan_id=plan.plan_id)).outcome == "promoted"  # who made it asked somebody else
 

@@ -9,7 +9,7 @@ import anyio
 import pytest
 from fakes.checks import at_rest, images_running
 from fakes.machine import Fault, image_id
-from fakes.shop import Shop, reopened, settings
+from fakes.shop import BOT, Shop, reopened, settings
 from fakes.stories import DEV
 
 from aither_rings_mcp.domain.errors import EngineFailure, InvalidArguments, OperationNotFound
@@ -311,6 +311,17 @@ async def test_a_section_that_does_not_exist_is_refused_with_those_that_do(busy_
 async def test_evidence_of_an_unknown_operation_is_refused(busy_shop: Shop, odd: str) -> None:
     with pytest.raises(OperationNotFound):
         await busy_shop.manager.evidence(odd)
+
+
+@pytest.mark.promise(12)
+async def test_the_client_and_the_call_that_asked_are_in_the_summary(busy_shop: Shop) -> None:
+    bot = BOT.model_copy(update={"via": "claude-code/2.1", "call": "17"})
+    busy_shop.turn("v3", BAD)
+    answer = await busy_shop.manager.promote("staging", "prod", bot, reason="the weekly release")
+    assert answer.outcome == "rolled_back"
+    said = files_of(busy_shop, answer.operation_id)["summary"]
+    assert "asked by: bot (agent via mcp), claude-code/2.1, call 17\n" in said
+    assert "reason given: the weekly release\n" in said
 
 
 async def test_an_operation_without_a_bundle_tells_its_gates_and_events(shop: Shop) -> None:

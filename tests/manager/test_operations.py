@@ -235,6 +235,19 @@ async def test_a_cancelled_promotion_changed_nothing(busy_shop: Shop) -> None:
     at_rest(busy_shop)
 
 
+@pytest.mark.promise(12, 16)
+async def test_the_history_tells_who_cancelled_an_operation_and_why_without_secrets(busy_shop: Shop) -> None:
+    busy_shop.hands.held = True
+    asked = await busy_shop.promote(wait_s=0, reason="the weekly release")
+    busy_shop.hands.held = False
+    who = BOT.model_copy(update={"via": "claude-code/2.1", "call": "17"})
+    await busy_shop.manager.cancel(asked.operation_id, who, "not today, password=hunter2hunter2")
+    told = (await busy_shop.manager.history("prod", limit=1)).events[0]
+    assert (told.outcome, told.actor, told.reason) == ("cancelled", str(ANN), "the weekly release")
+    assert told.detail == f"cancelled by {who.in_full}: not today, password=[redacted]"
+    assert who.in_full == "bot (agent via mcp), claude-code/2.1, call 17"
+
+
 async def test_an_operation_that_was_cancelled_while_nobody_worked_on_it_leaves_no_preview(busy_shop: Shop) -> None:
     await busy_shop.deploy("v4")
     start = busy_shop.machine.start

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,10 +15,15 @@ from fakes.stories import settled, two_in_prod
 
 from aither_rings_mcp.domain.errors import ConfigInvalid, EngineFailure, InvalidTransition
 from aither_rings_mcp.domain.rollout import Phase
+from aither_rings_mcp.domain.settings import Service
 from aither_rings_mcp.domain.slots import Route, Slot, Traffic
 from aither_rings_mcp.manager import routes
+from aither_rings_mcp.manager.alerts import Alerts
+from aither_rings_mcp.manager.looks import Looks
+from aither_rings_mcp.manager.observer import judge
 from aither_rings_mcp.manager.operations import Operations
-from aither_rings_mcp.manager.settling import overdue
+from aither_rings_mcp.manager.restorer import Restorer
+from aither_rings_mcp.manager.settling import Settle, overdue
 
 BLUE, GREEN = "shop-prod", "shop-prod-green"
 NEVER = Fault("never-healthy")
@@ -69,6 +76,30 @@ async def test_users_never_meet_a_release_that_does_not_become_well(shop: Shop, 
     assert shop.record().is_quarantined(str(answer.release)) == (fault != "refuses-to-start")
     assert not shop.record().returned, "what serves was never left"
     at_rest(shop)
+
+
+async def test_users_never_meet_a_front_whose_port_is_not_open_though_nothing_else_asks_it(folder: Path) -> None:
+    services = {"api": {"critical": True, "probe": {"http": "/health", "port": 8000}}, "web": {"probe": {"port": 8000}}}
+    shop = Shop(folder / "shop", config=twins().model_copy(update={"services": parsed(services)}))
+    await shop.ship("v1")
+    shop.machine.images[image_id("web", "v2")] = NEVER
+    assert (await shop.ship("v2")).outcome == "rolled_back"
+    assert image_id("web", "v2") not in shop.machine.met
+    at_rest(shop)
+
+
+async def test_a_healthcheck_says_whether_a_front_is_well_where_no_probe_is_given(shop: Shop) -> None:
+    """An open port says less."""
+    services = parsed({"web": {"probe": {"port": 8000}}})
+    world = replace(shop.world, settings=shop.settings.model_copy(update={"services": services}))
+    await shop.ship("v1")
+    (one,) = [c for c in await world.engine.containers(BLUE) if c.service == "web"]
+    (seen,) = await judge(world, [one.model_copy(update={"health": "unhealthy"})], ["web"])
+    assert seen.reason == "Docker's healthcheck fails"
+
+
+def parsed(services: Mapping[str, object]) -> dict[str, Service]:
+    return {name: Service.model_validate(service) for name, service in services.items()}
 
 
 async def test_a_bad_first_release_meets_nobody_either(shop: Shop) -> None:
@@ -162,6 +193,100 @@ async def test_a_canary_without_requests_is_judged_by_its_probes(folder: Path) -
     assert answer.outcome == "promoted"
     log = await shop.manager.operation(str(answer.operation_id), include_log=True)
     assert any("too few to judge by: probes decide" in line for line in (log.log.lines if log.log else ()))
+
+
+@pytest.mark.promise(11)
+@pytest.mark.parametrize(("bad_looks", "outcome"), [(1, "promoted"), (100, "rolled_back")])
+async def test_a_canary_is_not_condemned_by_one_bad_look(folder: Path, bad_looks: int, outcome: str) -> None:
+    shop = Shop(folder / "shop", config=twins(canary={"steps": [5, 100], "hold": "10s"}))
+    await shop.ship("v1")
+    assert (await shop.ship("v2", Fault("stumbles", after=bad_looks))).outcome == outcome
+    at_rest(shop)
+
+
+async def test_errors_of_earlier_releases_in_its_slot_are_no_measure_for_the_next_one(shop: Shop) -> None:
+    shop.machine.traffic[BLUE] = Traffic(requests=2000, errors=500)
+    await two_in_prod()(shop)
+    await shop.manager.up("shared", ANN)
+    shop.machine.traffic[GREEN] = Traffic(requests=2000, errors=1000)
+    await shop.patrol(2, 1)
+    assert served(shop) == (BLUE,)
+    event = (await shop.manager.history("prod", event="rollback")).events[0]
+    assert "nothing to compare with" in str(event.reason)
+
+
+async def test_with_few_users_a_release_is_measured_by_all_that_the_one_before_gave_in_its_time(shop: Shop) -> None:
+    shop.machine.traffic[BLUE] = Traffic(requests=2000, errors=1000)
+    await shop.ship("v1")
+    shop.machine.traffic[BLUE] = Traffic(requests=3000, errors=1100)
+    await shop.ship("v2")
+    settling = shop.record().settling
+    assert settling
+    assert (settling.baseline.requests, settling.baseline.errors) == (1000, 100)
+
+
+async def test_a_promotion_that_is_refused_leaves_what_settles_under_watch(shop: Shop) -> None:
+    await two_in_prod()(shop)
+    await shop.manager.up("shared", ANN)
+    first = shop.record().settling
+    assert first
+    assert (await shop.ship("v3", NEVER)).outcome == "rolled_back"
+    assert shop.record().settling == first.model_copy(update={"release": None}), "v1 made room for v3"
+    shop.machine.traffic[GREEN] = Traffic(requests=100, errors=50)
+    await shop.patrol(2, 1)
+    assert served(shop) == (BLUE,)
+    assert {c.spec.image for c in shop.machine.of(BLUE)} == {image_id(service, "v1") for service in ("api", "web")}
+    at_rest(shop)
+
+
+async def test_a_hook_does_not_keep_users_waiting_for_what_is_bad_to_be_taken_back(shop: Shop) -> None:
+    await shop.ship("v1")
+    await shop.manager.up("shared", ANN)
+    hook = {"argv": [sys.executable, "-c", "import signal; signal.pause()"], "limit": "20s"}
+    shop.settings = twins(hooks={"post_promote": hook})
+    shop.boot()
+    shop.machine.users, shop.machine.answers_badly = 100, {GREEN}
+    answer = await shop.ship("v2")
+    log = await shop.manager.operation(str(answer.operation_id), include_log=True)
+    assert any("post_promote is stopped: 50 of 100 answers" in line for line in (log.log.lines if log.log else ()))
+    await shop.patrol(2, 1)
+    assert served(shop) == (BLUE,)
+    at_rest(shop)
+
+
+async def test_what_is_still_at_its_gates_makes_way_for_taking_back_what_is_bad(shop: Shop) -> None:
+    await two_in_prod()(shop)
+    await shop.manager.up("shared", ANN)
+    await shop.deploy("v3")
+    await shop.stage()
+    operations, said = Operations(shop.world), shop.said.append
+    alerts = Alerts(shop.world, said, {}, lambda: None)
+    settle = Settle(
+        shop.world, operations, Restorer(shop.world, operations, alerts, said), Looks(shop.world, alerts), said
+    )
+    shop.hands.held = True
+    begun = await shop.promote(wait_s=0)
+    shop.machine.traffic[GREEN] = Traffic(requests=100, errors=50)
+    assert await settle.look("prod", probing=False)
+    await shop.work()
+    assert shop.world.journals.load(str(begun.operation_id)).phase is Phase.CANCELLED
+    assert await settle.look("prod", probing=False)
+    await shop.work()
+    assert served(shop) == (BLUE,)
+    at_rest(shop)
+
+
+async def test_what_is_replaced_in_place_behind_an_edge_is_judged_by_its_users_too(shop: Shop) -> None:
+    await settled(shop)
+    await shop.manager.up("shared", ANN)
+    shop.machine.memory = 10
+    v2 = shop.record().release
+    assert (await shop.ship("v3")).outcome == "promoted"
+    shop.machine.traffic[GREEN] = Traffic(requests=100, errors=50)
+    await shop.patrol(2, 1)
+    assert shop.record().release == v2
+    assert shop.record().returned
+    at_rest(shop)
 
 
 async def test_without_room_for_two_it_is_replaced_in_place_and_the_plan_says_so(shop: Shop) -> None:
@@ -318,15 +443,25 @@ async def test_what_was_taken_down_while_it_settled_stays_down(shop: Shop) -> No
     at_rest(shop)
 
 
-async def test_what_is_replaced_in_place_while_it_settles_is_not_judged_by_its_gap(shop: Shop) -> None:
+async def test_what_is_replaced_in_place_is_not_judged_by_its_gap(shop: Shop) -> None:
     await two_in_prod()(shop)
     await shop.manager.up("shared", ANN)
     shop.machine.memory = 10
-    assert (await shop.ship("v3")).outcome == "promoted"
-    shop.machine.traffic[GREEN] = Traffic(requests=100, errors=100)
+    await shop.deploy("v3")
+    await shop.stage()
+
+    async def nobody_there() -> None:
+        if any(container.spec.image == image_id("web", "v3") for container in shop.machine.of(GREEN)):
+            shop.machine.traffic[GREEN] = Traffic(requests=100, errors=100)
+        await shop.work()
+
+    shop.clock.meanwhile = nobody_there
+    assert (await shop.promote()).outcome == "promoted"
+    assert shop.machine.traffic[GREEN].errors == 100
     await shop.patrol(60, 5)
-    assert shop.record().settling is None
     assert not shop.record().returned
+    await shop.patrol(300)
+    assert shop.record().settling is None
     at_rest(shop)
 
 

@@ -52,6 +52,7 @@ function card(ring, health) {
     settling: ring.settling_until && `until ${when(ring.settling_until)}`,
     frozen: ring.frozen,
     override: ring.override,
+    quarantined: ring.quarantine?.map((one) => `${one.release}: ${one.reason}`).join("; "),
     drift: ring.drift,
     stuck: ring.stuck,
   };
@@ -154,7 +155,7 @@ async function look() {
   );
   const pages = await Promise.all(status.rings.map((ring) => ask(`rings/${ring.name}/history?limit=10`)));
   const events = pages.flatMap((page) => page.events).sort((a, b) => b.seq - a.seq).slice(0, 15);
-  const waiting = await ask("plans");
+  const waiting = await ask("plans").catch((problem) => ({ plans: [], problem }));
   return { status, health, events, waiting };
 }
 
@@ -168,13 +169,15 @@ async function refresh() {
     if (problem.status === 401) askForToken();
     return;
   }
-  $("trouble").hidden = true;
+  const unseen = seen.waiting.problem;
+  $("trouble").textContent = unseen ? `What waits for a person cannot be shown. ${unseen.message}` : "";
+  $("trouble").hidden = !unseen;
   $("as-of").textContent = `${seen.status.summary} ${when(seen.status.as_of)}`;
   $("rings").replaceChildren(...seen.status.rings.map((ring, at) => card(ring, seen.health[at])));
   $("plans-section").hidden = seen.waiting.plans.length === 0;
   $("plans").replaceChildren(...seen.waiting.plans.map((plan) => planCard(plan, seen.waiting.may_answer)));
   $("history").replaceChildren(
-    ...seen.events.map((e) => row([when(e.at), e.ring, e.event, e.outcome, e.to, e.actor, e.reason])),
+    ...seen.events.map((e) => row([when(e.at), e.ring, e.event, e.outcome, e.to, e.actor, e.reason ?? e.detail])),
   );
 }
 
