@@ -128,29 +128,38 @@ class Alarm(Protocol):
 class Edge(Protocol):
     """The traffic switch. Raises `engine` errors (EngineFailure) while nobody answers; every verb may be repeated.
 
-    `prepare` makes its configuration that of rings.yaml and sees that it runs. `route` is on disk before it takes
-    effect, so that an edge that starts anew goes on where it was. `routes` is what it does now, by ring. `unreached`
-    are the front services of a slot that it has no way to. `traffic` is what it counted for each slot of a ring, or for
-    one of its services there.
+    `prepare` makes its configuration that of rings.yaml and sees that it runs; rings that it has no route for are on
+    the slot that is `recorded`. `route` is on disk before it takes effect, so that an edge that starts anew goes on
+    where it was. `routes` is what it does now, by ring. `unreached` are the front services of a slot that it has no way
+    to. `traffic` is what it counted for each slot of a ring, or for one of its services there.
     """
 
-    async def prepare(self, on_line: OnLine) -> None: ...
+    async def prepare(self, recorded: Mapping[str, Slot], on_line: OnLine) -> None: ...
     async def route(self, ring: str, route: Route) -> None: ...
     async def routes(self) -> Mapping[str, Route]: ...
     async def unreached(self, ring: str, slot: Slot) -> tuple[str, ...]: ...
     async def traffic(self, ring: str, service: str | None = None) -> Mapping[Slot, Traffic]: ...
 
 
+@dataclass(frozen=True)
+class MemoryUse:
+    """The memory of containers that run, of each in bytes; `unknown` is how many nobody can tell it of."""
+
+    sizes: tuple[int, ...] = ()
+    unknown: int = 0
+
+
 class Capacity(Protocol):
     """What this machine has room for, in bytes. None: nobody can tell.
 
     `used` is the memory that the containers of a project have now, `free` what another one could get, `disk` what is
-    left for state.
+    left for state, `store` what is left for the engine's images and containers.
     """
 
-    async def used(self, project: str) -> int | None: ...
+    async def used(self, project: str) -> MemoryUse | None: ...
     def free(self) -> int | None: ...
     def disk(self) -> int | None: ...
+    async def store(self) -> int | None: ...
 
 
 class MonitorMemory(Protocol):

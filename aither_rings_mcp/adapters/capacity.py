@@ -10,7 +10,9 @@ from typing import Any
 import anyio
 
 from aither_rings_mcp.adapters.engine import PROJECT_LABEL, DockerEngine
+from aither_rings_mcp.adapters.engine_socket import engine_socket
 from aither_rings_mcp.domain.errors import RingError
+from aither_rings_mcp.ports import MemoryUse
 
 _MEMINFO = Path("/proc/meminfo")
 
@@ -22,7 +24,7 @@ class HostCapacity:
         self._engine = engine
         self._state_dir = state_dir
 
-    async def used(self, project: str) -> int | None:
+    async def used(self, project: str) -> MemoryUse | None:
         labels = {"label": f"{PROJECT_LABEL}={project}"}
         found: list[int | None] = []
 
@@ -40,7 +42,7 @@ class HostCapacity:
             for one in listed:
                 group.start_soon(look, one["Id"])
         known = [size for size in found if size is not None]
-        return sum(known) if known else None
+        return MemoryUse(tuple(known), unknown=len(found) - len(known))
 
     def free(self) -> int | None:
         try:
@@ -56,10 +58,21 @@ class HostCapacity:
         except OSError:
             return None
 
+    async def store(self) -> int | None:
+        if engine_socket() is None:  # that is another machine's disk
+            return None
+        try:
+            root = await self._engine.call(lambda api: api.info()["DockerRootDir"], abandon=True)
+            return shutil.disk_usage(root).free
+        except (RingError, OSError):  # as from inside a container, which does not see it
+            return None
 
-def _memory_of(container: str, api: Any) -> int:
-    """As `docker stats` shows it: without what the kernel would give back at once."""
+
+def _memory_of(container: str, api: Any) -> int | None:
+    """As `docker stats` shows it: without what the kernel would give back at once. None where it does not count."""
     memory: dict[str, Any] = api.stats(container, stream=False, one_shot=True).get("memory_stats") or {}
+    if not memory.get("usage"):
+        return None
     details: dict[str, int] = memory.get("stats") or {}
     cache = details.get("inactive_file") or details.get("total_inactive_file") or 0  # cgroup 2, cgroup 1
-    return max(0, int(memory.get("usage") or 0) - cache)
+    return max(0, int(memory["usage"]) - cache)

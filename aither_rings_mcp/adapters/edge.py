@@ -11,10 +11,17 @@ from typing import Any
 from anyio.to_thread import run_sync
 
 from aither_rings_mcp.adapters import durable
-from aither_rings_mcp.adapters.edge_socket import START, AdminSocket, described, server_addresses, traffic_of
+from aither_rings_mcp.adapters.edge_socket import (
+    START,
+    AdminSocket,
+    described,
+    old_workers,
+    server_addresses,
+    traffic_of,
+)
 from aither_rings_mcp.adapters.engine import DockerEngine
 from aither_rings_mcp.domain import edge_map
-from aither_rings_mcp.domain.edge_config import backend, container, description, edge_config
+from aither_rings_mcp.domain.edge_config import FRONT, backend, container, description, edge_config
 from aither_rings_mcp.domain.edge_map import INSIDE
 from aither_rings_mcp.domain.errors import ConfigInvalid, EngineFailure, StateUnreadable
 from aither_rings_mcp.domain.health import ContainerView
@@ -22,6 +29,8 @@ from aither_rings_mcp.domain.settings import Settings
 from aither_rings_mcp.domain.slots import Route, Slot, Traffic
 from aither_rings_mcp.ports import OnLine
 
+#: On the container that looks at a new configuration, for as long as that takes.
+LABEL_CHECK = "aither.rings.check"
 #: Of its files, in the state folder. What belongs to them only while they are changed starts with a dot.
 FOLDER = "edge"
 _CONFIG, _CANDIDATE, _MAP, _LOCK, _RUN = "haproxy.cfg", ".haproxy.cfg.new", "slots.map", ".lock", "run"
@@ -37,8 +46,9 @@ def controller_socket(state_dir: Path) -> Path:
 class HaproxyEdge:
     """The edge of one installation. Its files and sockets are in `<state_dir>/edge`, for their owner only.
 
-    What it counts starts anew with each reload; connections that were open before go on, uncounted. `patience` is how
-    many seconds it may be away before a change fails: Docker needs some to start a container in many networks anew.
+    What it counts starts anew with each reload. What was open before goes on, and counts as open where the edge has a
+    socket for its master process, as the shipped one. `patience` is how many seconds it may be away before a change
+    fails: Docker needs some to start a container in many networks anew.
     """
 
     def __init__(self, settings: Settings, state_dir: Path, engine: DockerEngine, patience: float = 20.0) -> None:
@@ -47,18 +57,19 @@ class HaproxyEdge:
         self._engine = engine
         self._patience = patience
         self._socket = AdminSocket(self._folder / _RUN)
+        self._master = AdminSocket(self._folder / _RUN, "master.sock")
 
-    async def prepare(self, on_line: OnLine) -> None:
+    async def prepare(self, recorded: Mapping[str, Slot], on_line: OnLine) -> None:
         """Without a container of these files they are made ready for one, and that is all. A configuration that
         HAProxy refuses raises `config_invalid`, and the one before stays.
         """
         text = edge_config(self._settings)
         async with self._alone():
-            routes = edge_map.with_every_ring(self._read_map(), self._settings)
+            routes = edge_map.with_every_ring(self._read_map(), self._settings, recorded)
             self._write_map(routes)
             there = await self._container(on_line)
             if durable.read_bytes(self._folder / _CONFIG) != text.encode():
-                if there is not None and there.status == "running":
+                if there is not None:
                     await self._check(there, text)
                 durable.replace(self._folder / _CONFIG, text.encode())
             if there is None:
@@ -97,9 +108,25 @@ class HaproxyEdge:
 
     async def traffic(self, ring: str, service: str | None = None) -> Mapping[Slot, Traffic]:
         counted = await run_sync(self._socket.ask, "show stat")
+        before = await run_sync(self._from_before)
         of_ring = self._settings.rings[ring]
         fronts = [one for one in of_ring.fronts if service in (None, one)]
-        return {slot: traffic_of(counted, {backend(ring, slot, one): one for one in fronts}) for slot in of_ring.slots}
+
+        def of(slot: Slot) -> Traffic:
+            services = {backend(ring, slot, one): one for one in fronts}
+            now = traffic_of(counted, services)
+            return now.model_copy(update={"open": now.open + sum(traffic_of(one, services).open for one in before)})
+
+        return {slot: of(slot) for slot in of_ring.slots}
+
+    def _from_before(self) -> list[str]:
+        """What the processes count that go on with what was open before a reload; nothing where nobody tells."""
+        try:
+            old = old_workers(self._master.once("show proc"))
+            answers = [self._master.once(f"@!{pid} show stat") for pid in old]
+        except OSError:
+            return []
+        return [one for one in answers if one.startswith("# pxname")]  # the rest has just ended
 
     # -- what it does now
 
@@ -147,7 +174,7 @@ class HaproxyEdge:
         except ValueError as error:
             raise StateUnreadable(
                 f"{self._folder / _MAP} cannot be understood: {error}",
-                "Correct the line, or remove the file: then every ring is on blue until it is routed again.",
+                "Correct the line, or remove the file: `ring-ctl up shared` then writes what is recorded.",
             ) from error
 
     def _write_map(self, routes: Mapping[str, Route]) -> None:
@@ -156,16 +183,19 @@ class HaproxyEdge:
             durable.replace(self._folder / _MAP, data)
 
     async def _check(self, there: ContainerView, text: str) -> None:
-        """By the HAProxy that will run with it: another version may see it differently."""
+        """By the HAProxy that will run with it: another version may see it differently. In a container that is there
+        for nothing else: one that is stopped runs no programs, and not everybody may have one run in another.
+        """
         candidate = self._folder / _CANDIDATE
         durable.replace(candidate, text.encode())
         try:
-            code, said = await self._engine.exec(there.id, ["haproxy", "-c", "-q", "-f", f"{INSIDE}/{_CANDIDATE}"])
+            code, said = await self._engine.call(partial(_checked, there, self._folder.resolve()))
         finally:
             candidate.unlink(missing_ok=True)
         if code != 0:
+            why = [line for line in said.splitlines() if line.startswith("[ALERT]")] or said.splitlines()
             raise ConfigInvalid(
-                f"HAProxy refuses the edge's new configuration: {' | '.join(said.splitlines()[:3])[:500]}",
+                f"HAProxy refuses the edge's new configuration: {' | '.join(why[:3])[:500]}",
                 "The one before stays. Correct `edge`, `fronts` and `hostnames` in rings.yaml, then repeat.",
             )
 
@@ -201,7 +231,7 @@ class HaproxyEdge:
 class NoEdge:
     """Where rings.yaml has none: rings have one slot, and publish their own ports."""
 
-    async def prepare(self, on_line: OnLine) -> None:
+    async def prepare(self, recorded: Mapping[str, Slot], on_line: OnLine) -> None:
         pass
 
     async def route(self, ring: str, route: Route) -> None:
@@ -223,6 +253,36 @@ def _start(container: str, api: Any) -> None:
 
 def _reload(container: str, api: Any) -> None:
     api.kill(container, "SIGUSR2")
+
+
+def _checked(there: ContainerView, folder: Path, api: Any) -> tuple[int, str]:
+    """What `haproxy -c` says to the candidate, as the edge would: by its image, as its user, with its names."""
+    from docker.types import Mount
+
+    like = api.inspect_container(there.id)
+    # One that is stopped has no network to look into, and its name there is all that is looked up.
+    network: dict[str, Any] = {"network_mode": f"container:{there.id}"}
+    if there.status != "running":
+        network = {"network_mode": "none", "extra_hosts": {FRONT: "127.0.0.1"}}
+    made = api.create_container(
+        like["Image"],
+        ["-c", "-f", f"{INSIDE}/{_CANDIDATE}"],
+        entrypoint=["haproxy"],
+        user=like["Config"]["User"],
+        labels={LABEL_CHECK: there.name},
+        host_config=api.create_host_config(
+            mounts=[Mount(INSIDE, str(folder), type="bind", read_only=True)],
+            cap_add=like["HostConfig"]["CapAdd"],
+            cap_drop=["ALL"],
+            **network,
+        ),
+    )["Id"]
+    try:
+        api.start(made)
+        code = api.wait(made)["StatusCode"]
+        return code, api.logs(made).decode(errors="replace")
+    finally:
+        api.remove_container(made, force=True, v=True)
 
 
 def _mounted(container: str, api: Any) -> str | None:

@@ -24,8 +24,9 @@ START = "Start it (`ring-ctl up shared`); if it does not stay, look at its log. 
 class AdminSocket:
     """Asks the edge. Blocks."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, name: str = "admin.sock") -> None:
         self._folder = folder
+        self._name = name
 
     def ask(self, *commands: str) -> str:
         """What the edge answers to all commands, in one go. Only for what may be said twice."""
@@ -52,8 +53,9 @@ class AdminSocket:
         try:
             with socket.socket(socket.AF_UNIX) as edge:
                 edge.settimeout(_LIMIT)
-                edge.connect(f"/proc/self/fd/{folder}/admin.sock")
+                edge.connect(f"/proc/self/fd/{folder}/{self._name}")
                 edge.sendall((";".join(commands) + "\n").encode())
+                edge.shutdown(socket.SHUT_WR)  # the master process waits for more otherwise
                 answer = b"".join(iter(lambda: edge.recv(65536), b""))
         finally:
             os.close(folder)
@@ -65,6 +67,13 @@ class AdminSocket:
 def described(info: str) -> str | None:
     """The description out of the answer to `show info`."""
     return next((line[12:].strip() for line in info.splitlines() if line.startswith("description:")), None)
+
+
+def old_workers(processes: str) -> tuple[str, ...]:
+    """The ids of the processes that only go on with what was open before a reload, out of the answer to `show proc`."""
+    _, _, old = processes.partition("# old workers\n")
+    lines = old.partition("#")[0].splitlines()
+    return tuple(line.split()[0] for line in lines if line.strip())
 
 
 def server_addresses(states: str) -> dict[str, str]:

@@ -12,7 +12,7 @@ from typing import Any, cast
 from aither_rings_mcp.domain.errors import ConfigInvalid
 from aither_rings_mcp.domain.model import Release, SchemaChange
 from aither_rings_mcp.domain.naming import digest
-from aither_rings_mcp.domain.settings import Ring, Strategy
+from aither_rings_mcp.domain.settings import Ring, Service, Strategy
 from aither_rings_mcp.domain.slots import Slot
 
 Config = dict[str, Any]
@@ -128,10 +128,10 @@ def start_order(config: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(TopologicalSorter({name: sorted(of & {*needs}) for name, of in needs.items()}).static_order())
 
 
-def in_slot(config: Mapping[str, Any], ring: Ring, slot: Slot) -> Config:
+def in_slot(config: Mapping[str, Any], ring: Ring, slot: Slot, known: Mapping[str, Service]) -> Config:
     """The config as it runs in one slot of a ring behind the edge: the edge has its front ports, and finds each
     container by the name that Compose gives it. Green has networks of its own, unless services go over one by one and
-    have to reach each other all the time; volumes stay the ring's.
+    have to reach each other all the time; volumes stay the ring's. `known`: the services of rings.yaml.
     """
     if slot is Slot.BLUE or ring.green is None:
         moved = essence(config)
@@ -141,10 +141,53 @@ def in_slot(config: Mapping[str, Any], ring: Ring, slot: Slot) -> Config:
         moved = _apart(config, ring.green.project, ring.shared_network, ring.green.shared_network)
     for name, service in services(moved).items():
         if name in ring.fronts:
+            stay = _past_the_edge(service, ring.fronts[name], known.get(name, Service()))
             service.pop("ports", None)
+            service |= {"ports": stay} if stay else {}
+        if ring.green is not None:
+            _stays_stopped(service)
         service.pop("container_name", None)
         service["environment"] = {**(service.get("environment") or {}), "AITHER_SLOT": slot.value}
     return moved
+
+
+def left_out(config: Mapping[str, Any], ring: Ring, known: Mapping[str, Service]) -> dict[str, tuple[str, ...]]:
+    """service with a front -> the host ports that its file publishes, and on which nobody listens: the edge has it
+    elsewhere.
+    """
+    found: dict[str, tuple[str, ...]] = {}
+    for name, service in services(config).items():
+        if name in ring.fronts:
+            stay = _past_the_edge(service, ring.fronts[name], known.get(name, Service()))
+            gone = [port for port in _ports(service) if port.get("published") and port not in stay]
+            found[name] = tuple(str(p["published"]) for p in gone if str(p["published"]) != str(ring.fronts[name]))
+    return {name: ports for name, ports in found.items() if ports}
+
+
+def _ports(service: Config) -> list[Config]:
+    return cast("list[Config]", service.get("ports") or [])
+
+
+def _past_the_edge(service: Config, front: int, known: Service) -> list[Config]:
+    """The ports of a service with a front that are not the edge's. One that may run twice has none: no two slots can
+    have a port of the host.
+    """
+    if known.twice:
+        return []
+    return [p for p in _ports(service) if p.get("target") != known.probe.port and str(p.get("published")) != str(front)]
+
+
+def _stays_stopped(service: Config) -> None:
+    """Docker starts what is to run `always` with its daemon, although somebody stopped it: what waits in a slot, or was
+    taken back, would work beside what serves.
+    """
+    deploy: Config = service.get("deploy") or {}
+    policy: Config = deploy.get("restart_policy") or {}
+    if policy.get("condition") in {"any", "always"}:
+        service["deploy"] = {key: value for key, value in deploy.items() if key != "restart_policy"}
+        service["restart"] = "unless-stopped"
+    elif service.get("restart") == "always":
+        service["restart"] = "unless-stopped"
 
 
 def _apart(config: Mapping[str, Any], project: str, shared: str | None, own_shared: str | None) -> Config:
@@ -198,8 +241,8 @@ def cannot_run_twice(
 
 
 def _in_the_way(service: Config, has_front: bool, front: int | None) -> str | None:
-    ports = cast("list[Config]", service.get("ports") or [])
-    past = [str(p["published"]) for p in ports if p.get("published") and not (has_front and p.get("target") == front)]
+    ports = [port for port in _ports(service) if port.get("published")]
+    past = [str(port["published"]) for port in ports if not (has_front and port.get("target") == front)]
     if past:
         return f"it publishes port {', '.join(past)} past the edge"
     for mount in cast("list[Config]", service.get("volumes") or []):
@@ -209,9 +252,15 @@ def _in_the_way(service: Config, has_front: bool, front: int | None) -> str | No
     if service.get("volumes_from"):
         return "it writes to volumes of another service"
     for what in ("network_mode", "pid", "ipc"):
-        if service.get(what) == "host":
-            return f"it shares the host's {what.removesuffix('_mode')}"
+        owner, shared = str(service.get(what) or ""), what.removesuffix("_mode")
+        if owner == "host":
+            return f"it shares the host's {shared}"
+        if owner.startswith("container:"):
+            return f"it shares the {shared} of one container ({owner.removeprefix('container:')})"
     deploy: Config = service.get("deploy") or {}
+    copies = int(service.get("scale") or deploy.get("replicas") or 1)
+    if copies > 1:
+        return f"it runs in {copies} copies, and the edge knows one of each service and slot"
     resources: Config = deploy.get("resources") or {}
     reservations: Config = resources.get("reservations") or {}
     if service.get("devices") or service.get("gpus") or reservations.get("devices"):
@@ -234,7 +283,7 @@ def host_ports(config: Mapping[str, Any]) -> tuple[str, ...]:
     found = {
         f"{port.get('host_ip') or '0.0.0.0'}:{port['published']}"  # noqa: S104 - this is what Docker binds by default
         for service in services(config).values()
-        for port in cast("list[Config]", service.get("ports") or [])
+        for port in _ports(service)
         if port.get("published")
     }
     return tuple(sorted(found))

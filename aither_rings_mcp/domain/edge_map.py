@@ -71,9 +71,10 @@ def changes(now: Mapping[str, str], ring: str, route: Route) -> tuple[str, ...]:
     return (*put, *(f"del map {MAP_FILE} {key}" for key in sorted(own.keys() - wanted.keys())))
 
 
-def with_every_ring(found: Mapping[str, Route], settings: Settings) -> dict[str, Route]:
-    """`found`, and blue for rings that people reach through the edge and that it does not know yet."""
-    return {**{name: Route() for name, ring in settings.rings.items() if ring.fronts}, **found}
+def with_every_ring(found: Mapping[str, Route], settings: Settings, recorded: Mapping[str, Slot]) -> dict[str, Route]:
+    """`found`, and the recorded slot for rings that people reach through the edge and that it does not know (yet)."""
+    fronted = [name for name, ring in settings.rings.items() if ring.fronts]
+    return {**{name: Route(slot=recorded.get(name, Slot.BLUE)) for name in fronted}, **found}
 
 
 def _value(route: Route) -> str:

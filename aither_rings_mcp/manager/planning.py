@@ -154,7 +154,7 @@ def run_file(world: World, release: Release, slot: Slot | None = None) -> Path:
     if not ring.fronts:
         return world.releases.runnable(release.id, running_config(world, release, config, release.ring))
     slot = slot or (world.state.load().ring(release.ring).slot if ring.green else Slot.BLUE)
-    config = running_config(world, release, in_slot(config, ring, slot), slot)
+    config = running_config(world, release, in_slot(config, ring, slot, world.settings.services), slot)
     return world.releases.runnable(release.id, config, name="run" if slot is Slot.BLUE else f"run-{slot}")
 
 

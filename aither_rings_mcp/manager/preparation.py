@@ -12,6 +12,7 @@ from aither_rings_mcp.domain.errors import (
     ImageMissing,
     InvalidTransition,
     NoRollbackTarget,
+    RingError,
 )
 from aither_rings_mcp.domain.model import Release
 from aither_rings_mcp.domain.naming import ring_tag
@@ -24,7 +25,7 @@ from aither_rings_mcp.manager.drain import Drain
 from aither_rings_mcp.manager.evidence import Collector
 from aither_rings_mcp.manager.marks import Marks
 from aither_rings_mcp.manager.planning import check_fits, draft_promotion, make_release, run_file
-from aither_rings_mcp.manager.routes import unpublished
+from aither_rings_mcp.manager.routes import recorded_slots, unpublished
 from aither_rings_mcp.manager.strategies import choose, foreign
 from aither_rings_mcp.manager.world import World
 from aither_rings_mcp.ports import ComposeConfig, OnLine
@@ -149,7 +150,7 @@ class Preparation:
     async def _placed(self, op: Operation, release: Release, config: ComposeConfig) -> Operation:
         """The operation with the release, how it takes over, and where: beside what serves if anything does."""
         world, ring = self._world, op.request.ring
-        await self._check_room()
+        await self._check_room(op)
         choice = await choose(world, release, config)
         for warning in (*choice.warnings, *await foreign(world, release)):
             self._say(warning)
@@ -167,31 +168,51 @@ class Preparation:
             await self._check_edge(op)
         return op
 
-    async def _check_room(self) -> None:
+    async def _check_room(self, op: Operation) -> None:
         """A full disk would stop a rollout half-way; nothing has begun yet."""
-        free = self._world.capacity.disk()
+        capacity = self._world.capacity
+        self._check_disk(capacity.disk(), f"where the state is kept ({self._world.settings.state_dir})")
+        try:
+            self._check_disk(await capacity.store(), "where Docker keeps images and containers")
+        except InvalidTransition as error:
+            self._only_said_going_back(op, error)
+
+    def _check_disk(self, free: int | None, where: str) -> None:
         if free is not None and free < _DISK:
             raise InvalidTransition(
-                f"only {free / 2**20:.0f} MB are free where the state is kept ({self._world.settings.state_dir})",
+                f"only {free / 2**20:.0f} MB are free {where}",
                 "Free some space (`docker system df` shows what Docker has), then ask again.",
             )
 
     async def _check_edge(self, op: Operation) -> None:
         """The edge has to be there before users can be sent anywhere by it."""
-        await self._world.edge.prepare(self._say)
+        world = self._world
+        try:
+            await world.edge.prepare(recorded_slots(world), self._say)
+        except (ConfigInvalid, EngineFailure) as error:
+            self._only_said_going_back(op, error)
         if op.slotted:
             try:
-                await self._world.edge.routes()
+                await world.edge.routes()
             except EngineFailure as error:
                 raise InvalidTransition(
                     f"{error.message}, so nobody could be sent to {op.slot}", error.next_step
                 ) from error
-            if missing := await unpublished(self._world, op.request.ring):
+            if missing := await unpublished(world, op.request.ring):
                 ports = ", ".join(f"{port} ({name})" for name, port in missing.items())
-                raise InvalidTransition(
+                error = InvalidTransition(
                     f"the edge does not publish {ports}, so nobody could reach {op.request.ring}",
                     "Add them to `ports` of the edge in the backbone's Compose file, then `ring-ctl up shared`.",
                 )
+                self._only_said_going_back(op, error)
+
+    def _only_said_going_back(self, op: Operation, error: RingError) -> None:
+        """What keeps new releases out does not close the way back: users go there by an entry of the edge's map, which
+        runs on with the configuration that it has.
+        """
+        if op.request.kind is not Kind.ROLLBACK:
+            raise error
+        self._say(f"{error.message}; going back all the same")
 
     def _source(self) -> SourceState:
         return SourceState(commit=self._world.source.commit(), digest=self._world.source.digest())

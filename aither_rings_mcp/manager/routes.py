@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from aither_rings_mcp.domain.errors import EngineFailure
+from aither_rings_mcp.domain.errors import ConfigInvalid, EngineFailure
 from aither_rings_mcp.domain.model import RingRecord
 from aither_rings_mcp.domain.slots import Route, Slot
 from aither_rings_mcp.manager.world import World
 from aither_rings_mcp.ports import OnLine
+
+
+def recorded_slots(world: World) -> dict[str, Slot]:
+    """ring -> the slot that its users belong to."""
+    state = world.state.load()
+    return {ring: state.ring(ring).slot for ring in world.settings.runtime_rings}
 
 
 async def strayed(world: World, records: Mapping[str, RingRecord]) -> dict[str, Slot | None]:
@@ -48,9 +54,9 @@ async def kept(world: World, records: Mapping[str, RingRecord], say: OnLine) -> 
         astray = await strayed(world, records)
     except EngineFailure:
         try:
-            await world.edge.prepare(say)
+            await world.edge.prepare(recorded_slots(world), say)
             astray = await strayed(world, records)
-        except EngineFailure as error:
+        except (EngineFailure, ConfigInvalid) as error:
             return error.message
     for ring in astray:
         await _back(world, ring, say)
@@ -58,11 +64,15 @@ async def kept(world: World, records: Mapping[str, RingRecord], say: OnLine) -> 
 
 
 async def _back(world: World, ring: str, say: OnLine) -> None:
-    """Under the ring's claim, and by its record as it is then: whoever changes the ring knows better."""
+    """Under the ring's claim, and by its record as it is then: whoever changes the ring knows better, and so does who
+    carries on what a worker left that died meanwhile, maybe between the switch and the record.
+    """
     claim = world.claims.take(ring, "routes")
     if claim is None:
         return
     try:
+        if any(op.request.ring == ring for op in world.journals.unfinished()):
+            return
         record = world.state.load().ring(ring)
         if await strayed(world, {ring: record}):
             await world.edge.route(ring, Route(slot=record.slot))

@@ -84,9 +84,8 @@ class SlotSteps:
         world, ring, release, slot = self._world, op.request.ring, release_of(op), _slot(op)
         project = world.project(ring, slot)
         try:
-            if slot is self._record(op).slot:
-                # Nothing runs there, and nobody shall meet what has not proved itself yet.
-                await world.edge.route(ring, Route(slot=slot.other))
+            # Whatever the edge does now: nobody shall meet what has not proved itself yet.
+            await world.edge.route(ring, Route(slot=slot.other))
             there = await world.engine.containers(project)
             if there and not observer.made_for(there, release):
                 # The release before may not have settled yet: what is open to this slot has its time all the same.

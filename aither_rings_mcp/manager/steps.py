@@ -29,6 +29,7 @@ from aither_rings_mcp.manager.outcomes import stuck_error
 from aither_rings_mcp.manager.planning import draft_promotion, run_file
 from aither_rings_mcp.manager.preparation import Moved, Preparation
 from aither_rings_mcp.manager.recorded import recorded, restored
+from aither_rings_mcp.manager.routes import recorded_slots
 from aither_rings_mcp.manager.slot_steps import SlotSteps
 from aither_rings_mcp.manager.trial import verified, verify
 from aither_rings_mcp.manager.user_answers import UserAnswers
@@ -208,7 +209,7 @@ class Steps:
             return op
         for ring in self._world.settings.runtime_rings:
             self._world.project(ring)  # raises where the edge would lose a slot that serves
-        await self._world.edge.prepare(self._say)
+        await self._world.edge.prepare(recorded_slots(self._world), self._say)
         await self._world.compose.up_backbone(self._say)
         if why := await backbone.waited_for(self._world, self._say):
             self._say(why)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from aither_rings_mcp.domain.composition import cannot_run_twice
+from aither_rings_mcp.domain.composition import cannot_run_twice, left_out
 from aither_rings_mcp.domain.model import Release, SchemaChange
 from aither_rings_mcp.domain.settings import Ring, Strategy, Unhealthy
 from aither_rings_mcp.domain.slots import Slot
@@ -17,7 +17,7 @@ _HEADROOM = 1.25
 
 @dataclass(frozen=True)
 class Choice:
-    """`warnings` say why it is not what the ring is configured for."""
+    """`warnings` say why it is not what the ring is configured for, and what else nobody would expect."""
 
     strategy: Strategy
     warnings: tuple[str, ...] = ()
@@ -38,29 +38,32 @@ async def choose(world: World, release: Release, config: ComposeConfig) -> Choic
     """What is possible now: two copies side by side need services that bear it, and memory."""
     ring = world.settings.rings[release.ring]
     asked = wanted(ring)
+    services = world.settings.services
+    told = [
+        f"{name} is not published on {', '.join(ports)}, as its Compose file says: people reach it on "
+        f"{ring.fronts[name]}, by the edge"
+        for name, ports in left_out(config, ring, services).items()
+    ]
     if asked is Strategy.RECREATE:
-        return Choice(asked)
+        return Choice(asked, tuple(told))
     record = world.state.load().ring(release.ring)
     reasons: list[str] = []
     if release.schema_change is SchemaChange.CONTRACT and record.running:
         reasons.append("it declares a `contract`: what it takes away, the release before still uses")
-    services = world.settings.services
     fronts = {name: services[name].probe.port if name in services else None for name in ring.fronts}
     for name, why in sorted(cannot_run_twice(config, fronts, ring.shared_network).items()):
         if name not in services or not services[name].twice:
             reasons.append(
                 f"{name} cannot run twice: {why} (make it part of the backbone, or say `twice: true` in rings.yaml)"
             )
-    if (
-        asked is Strategy.BLUE_GREEN
-        and record.running
-        and (short := await _memory_short(world, release.ring, record.slot))
-    ):
-        reasons.append(short)
+    if record.running:
+        short, unknown = await _memory(world, release.ring, record.slot, asked)
+        reasons += [short] if short else []
+        told += [unknown] if unknown else []
     if not reasons:
         # with nothing to go over from, all of it comes up at once
-        return Choice(asked if record.running else Strategy.BLUE_GREEN)
-    return Choice(Strategy.RECREATE, tuple(f"recreate instead of {asked}: {reason}" for reason in reasons))
+        return Choice(asked if record.running else Strategy.BLUE_GREEN, tuple(told))
+    return Choice(Strategy.RECREATE, (*(f"recreate instead of {asked}: {reason}" for reason in reasons), *told))
 
 
 async def foreign(world: World, release: Release) -> tuple[str, ...]:
@@ -74,16 +77,23 @@ async def foreign(world: World, release: Release) -> tuple[str, ...]:
     )
 
 
-async def _memory_short(world: World, ring: str, slot: Slot) -> str | None:
+async def _memory(world: World, ring: str, slot: Slot, asked: Strategy) -> tuple[str | None, str | None]:
+    """Whether memory is short, by what the release that serves uses now; and what of that nobody can tell."""
     used, free = await world.capacity.used(world.project(ring, slot)), world.capacity.free()
-    if used is None or free is None:
-        return None
+    if used is None or not used.sizes or free is None:
+        what = "is free" if used and used.sizes else f"{ring} uses"
+        return None, f"nobody can tell how much memory {what}: whether there is enough is not checked"
     # what the other slot has now, it gives back first
-    free += await world.capacity.used(world.project(ring, slot.other)) or 0
-    needed = round(used * _HEADROOM)
-    if needed <= free:
-        return None
-    return f"a second slot needs about {_megabytes(needed)} of memory, and {_megabytes(free)} are free"
+    other = await world.capacity.used(world.project(ring, slot.other))
+    free += sum(other.sizes) if other else 0
+    rolling = asked is Strategy.ROLLING
+    needed = round((max(used.sizes) if rolling else sum(used.sizes)) * _HEADROOM)
+    unknown = f"nobody can tell how much memory {used.unknown} of {ring}'s containers use: they are not counted"
+    short = (
+        f"{'one more service' if rolling else 'a second slot'} needs about {_megabytes(needed)} of memory, "
+        f"and {_megabytes(free)} are free"
+    )
+    return short if needed > free else None, unknown if used.unknown else None
 
 
 def _megabytes(size: int) -> str:

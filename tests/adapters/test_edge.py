@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from aither_rings_mcp.adapters.edge import HaproxyEdge, NoEdge
-from aither_rings_mcp.adapters.edge_socket import AdminSocket, described, server_addresses, traffic_of
+from aither_rings_mcp.adapters.edge_socket import AdminSocket, described, old_workers, server_addresses, traffic_of
 from aither_rings_mcp.adapters.engine import DockerEngine
 from aither_rings_mcp.domain.errors import EngineFailure, StateUnreadable
 from aither_rings_mcp.domain.settings import Settings
@@ -56,17 +56,36 @@ def test_traffic_is_that_of_all_fronts_and_the_pace_that_of_each() -> None:
     assert traffic_of(_STAT, {"prod-green-web": "web"}) == Traffic(paces={"web": Pace(answers=0, mean_ms=0)})
 
 
+def test_processes_of_before_a_reload_are_told_from_those_that_serve() -> None:
+    said = "#<PID>          <type>          <reloads>       <uptime>        <version>\n"
+    said += "1               master          2               0d00h02m07s     3.0.5\n# workers\n"
+    said += "31              worker          0               0d00h00m00s     3.0.5\n# old workers\n"
+    assert old_workers(f"{said}# programs\n\n") == ()
+    said += "9               worker          2               0d00h02m07s     3.0.5\n"
+    said += "20              worker          1               0d00h00m43s     3.0.5\n"
+    assert old_workers(f"{said}# programs\n\n") == old_workers(f"{said}\n") == ("9", "20")
+    assert old_workers("1  master  0  0d00h02m07s  3.0.5\n") == ()
+
+
 def test_an_edge_is_told_by_its_description() -> None:
     assert described("Name: HAProxy\ndescription: edge-0123\nnode: x\n") == "edge-0123"
     assert described("Name: HAProxy\n") is None
 
 
 async def test_without_a_container_its_files_are_made_ready(edge: HaproxyEdge, tmp_path: Path) -> None:
-    await edge.prepare(lambda line: None)
+    await edge.prepare({}, lambda line: None)
     assert (tmp_path / "edge/slots.map").read_text() == "shop blue\n"
     assert "frontend shop-web" in (tmp_path / "edge/haproxy.cfg").read_text()
     assert (tmp_path / "edge").stat().st_mode & 0o777 == 0o700
     assert (tmp_path / "edge/run").is_dir()
+
+
+async def test_rings_that_the_map_does_not_have_are_where_the_record_says(edge: HaproxyEdge, tmp_path: Path) -> None:
+    """Somebody may have removed the file while green served."""
+    await edge.prepare({"shop": Slot.GREEN}, lambda line: None)
+    assert (tmp_path / "edge/slots.map").read_text() == "shop green\n"
+    await edge.prepare({"shop": Slot.BLUE}, lambda line: None)
+    assert (tmp_path / "edge/slots.map").read_text() == "shop green\n", "what it has, it keeps"
 
 
 async def test_a_route_is_on_disk_before_anybody_is_asked_and_stays_there(edge: HaproxyEdge, tmp_path: Path) -> None:
@@ -74,7 +93,7 @@ async def test_a_route_is_on_disk_before_anybody_is_asked_and_stays_there(edge: 
         await edge.route("shop", Route(slot=Slot.GREEN))
     assert "ring-ctl up shared" in refused.value.next_step
     assert (tmp_path / "edge/slots.map").read_text() == "shop green\n"
-    await edge.prepare(lambda line: None)
+    await edge.prepare({}, lambda line: None)
     assert (tmp_path / "edge/slots.map").read_text() == "shop green\n"
 
 
@@ -88,7 +107,7 @@ async def test_a_map_that_cannot_be_understood_is_named_and_kept(edge: HaproxyEd
 
 async def test_rings_without_an_edge_have_nothing_to_switch() -> None:
     none = NoEdge()
-    await none.prepare(lambda line: None)
+    await none.prepare({}, lambda line: None)
     await none.route("shop", Route())
     assert (await none.routes(), await none.unreached("shop", Slot.BLUE), await none.traffic("shop")) == ({}, (), {})
 

@@ -47,7 +47,7 @@ def frontend(config: str, name: str) -> list[str]:
 def test_the_edge_that_is_shipped_is_the_one_of_the_shipped_rings() -> None:
     """`docker compose up` without `ring-ctl` runs these files; write them anew when this fails."""
     assert (REPO / "compose/edge/haproxy.cfg").read_text() == edge_config(shipped())
-    every = edge_map.with_every_ring({}, shipped())
+    every = edge_map.with_every_ring({}, shipped(), {})
     assert (REPO / "compose/edge/slots.map").read_text() == edge_map.map_text(every) == "dev blue\nprod blue\n"
 
 

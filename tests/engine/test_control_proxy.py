@@ -17,6 +17,12 @@ from docker.models.containers import Container
 from tiny_world import TinyWorld
 from worlds import LABEL_TEST, REPO, local_images, wait_for
 
+from aither_rings_mcp.adapters.capacity import HostCapacity
+from aither_rings_mcp.adapters.edge import HaproxyEdge
+from aither_rings_mcp.adapters.engine import DockerEngine
+from aither_rings_mcp.domain.errors import ConfigInvalid, EngineFailure
+from aither_rings_mcp.domain.settings import Settings
+
 pytestmark = pytest.mark.engine
 HAPROXY = local_images().get("HAPROXY_IMAGE", "haproxy:3.0-alpine")
 PYTHON = local_images().get("SAMPLE_BASE_IMAGE", "python:3.12-slim")
@@ -113,6 +119,7 @@ def test_so_does_what_the_monitor_and_the_pins_ask(proxy: Path, tiny: TinyWorld)
         client.pause(made)
         client.unpause(made)
         assert client.logs(made, tail=5) is not None
+        assert client.stats(made, stream=False, one_shot=True)["memory_stats"]
         client.rename(made, f"renamed-{tiny.token}")
         name = f"{tiny.app}-through/the-proxy"
         client.tag(image, name, "v1")
@@ -125,6 +132,47 @@ def test_so_does_what_the_monitor_and_the_pins_ask(proxy: Path, tiny: TinyWorld)
     finally:
         client.remove_container(made, force=True, v=True)
         client.close()
+
+
+async def test_how_much_memory_a_slot_uses_passes_too(
+    engine: docker.DockerClient, proxy: Path, tiny: TinyWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = f"measured{tiny.token}"
+    labels = {"com.docker.compose.project": project, LABEL_TEST: tiny.token}
+    engine.containers.run(PYTHON, ["sleep", "60"], labels=labels, network_mode="none", init=True, detach=True)
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{proxy}")
+    used = await HostCapacity(DockerEngine(), tmp_path).used(project)
+    assert used is not None
+    assert (len(used.sizes), used.unknown) == (1, 0)
+
+
+async def test_a_changed_configuration_of_the_edge_is_checked_through_it_too(
+    engine: docker.DockerClient, proxy: Path, tiny: TinyWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = f"checked{tiny.token}"
+    names = {"com.docker.compose.project": project, "com.docker.compose.service": "edge"}
+    labels = {**names, "com.docker.compose.oneoff": "False", LABEL_TEST: tiny.token}
+    (tmp_path / "edge").mkdir()
+    user, volumes = f"{os.getuid()}:{os.getgid()}", [f"{tmp_path}/edge:/etc/edge"]
+    engine.containers.create(HAPROXY, user=user, labels=labels, volumes=volumes, network_mode="none")
+    shop = {"kind": "runtime", "project": "shop", "compose": ["x.yml"], "fronts": {"web": 9001}}
+    document = {
+        "app": "shop",
+        "backbone": {"project": project, "compose": ["x.yml"]},
+        "edge": {},
+        "services": {"web": {"probe": {"port": 80}}},
+        "rings": {"shop": {**shop, "hostnames": {"web": ["odd'name"]}}},
+    }
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{proxy}")
+    edge = HaproxyEdge(Settings.model_validate(document), tmp_path, DockerEngine(), patience=0)
+    with pytest.raises(ConfigInvalid, match=r"HAProxy refuses.*unmatched quote"):
+        await edge.prepare({}, lambda line: None)
+    assert not (tmp_path / "edge/haproxy.cfg").exists()
+    document["rings"] = {"shop": shop}
+    edge = HaproxyEdge(Settings.model_validate(document), tmp_path, DockerEngine(), patience=0)
+    with pytest.raises(EngineFailure, match="does not answer"):  # it takes it over, and has no network to run in
+        await edge.prepare({}, lambda line: None)
+    assert "frontend shop-web" in (tmp_path / "edge/haproxy.cfg").read_text()
 
 
 def test_what_image_names_have_may_be_encoded(proxy: Path, tiny: TinyWorld) -> None:

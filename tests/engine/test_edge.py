@@ -27,7 +27,7 @@ from docker.models.containers import Container
 from docker.types import EndpointConfig
 from worlds import LABEL_TEST, REPO, World, free_port, local_images, wait_for
 
-from aither_rings_mcp.adapters.edge import HaproxyEdge
+from aither_rings_mcp.adapters.edge import LABEL_CHECK, HaproxyEdge
 from aither_rings_mcp.adapters.engine import DockerEngine
 from aither_rings_mcp.domain.errors import ConfigInvalid
 from aither_rings_mcp.domain.settings import Settings
@@ -103,7 +103,7 @@ class EdgeWorld(World):
         ipam = docker.types.IPAMConfig(pool_configs=[pool])
         self.engine.networks.create(self.network("prod-shared"), driver="bridge", labels=labels, ipam=ipam)
         said: list[str] = []
-        anyio.run(self.edge().prepare, said.append)
+        anyio.run(self.edge().prepare, {}, said.append)
         argv = ["docker", "compose", "-p", self.projects["shared"], "--env-file", str(REPO / "compose/.env.images")]
         argv += ["-f", str(REPO / "compose/docker-compose.ring-shared.yml"), "up", "-d", "edge"]
         env = {"AITHER_NS": self.namespace, "RINGS_EDGE_DIR": str(self.state_dir / "edge")}
@@ -273,10 +273,12 @@ def test_a_websocket_goes_on_with_its_slot_through_a_switch_and_a_reload(world: 
         assert echoed() == b"blue hello\n"
         assert anyio.run(world.edge().traffic, "shop")[Slot.BLUE].open == 1
         other = HaproxyEdge(world.settings("other.example.com"), world.state_dir, DockerEngine())
-        anyio.run(other.prepare, said.append)
+        anyio.run(other.prepare, {}, said.append)
         assert echoed() == b"blue hello\n"
         assert world.asked() == (200, "green")
-    anyio.run(world.edge().prepare, said.append)
+        assert anyio.run(world.edge().traffic, "shop")[Slot.BLUE].open == 1, "it is waited for, reload or not"
+    anyio.run(world.edge().prepare, {}, said.append)
+    wait_for(lambda: anyio.run(world.edge().traffic, "shop")[Slot.BLUE].open == 0, 10, "it has ended")
     assert len(said) == 2
 
 
@@ -284,15 +286,31 @@ def test_a_configuration_that_haproxy_refuses_changes_nothing(world: EdgeWorld) 
     before = (world.state_dir / "edge/haproxy.cfg").read_text()
     odd = HaproxyEdge(world.settings("odd'name"), world.state_dir, DockerEngine())
     with pytest.raises(ConfigInvalid, match="HAProxy refuses"):
-        anyio.run(odd.prepare, lambda line: None)
+        anyio.run(odd.prepare, {}, lambda line: None)
     assert (world.state_dir / "edge/haproxy.cfg").read_text() == before
     assert world.asked() == (200, "blue")
+
+
+def test_a_stopped_edge_is_not_given_what_haproxy_refuses(world: EdgeWorld) -> None:
+    edge, file = world.container("shared", "edge"), world.state_dir / "edge/haproxy.cfg"
+    before = file.read_text()
+    edge.stop(timeout=1)
+    odd = HaproxyEdge(world.settings("odd'name"), world.state_dir, DockerEngine())
+    with pytest.raises(ConfigInvalid, match="HAProxy refuses"):
+        anyio.run(odd.prepare, {}, lambda line: None)
+    assert file.read_text() == before
+    other = HaproxyEdge(world.settings("other.example.com"), world.state_dir, DockerEngine())
+    anyio.run(other.prepare, {}, lambda line: None)
+    assert "other.example.com" in file.read_text()
+    anyio.run(world.edge().prepare, {}, lambda line: None)
+    wait_for(lambda: not any(world.unreached(slot) for slot in Slot), 15, "both slots are reached again")
+    assert not world.engine.containers.list(all=True, filters={"label": f"{LABEL_CHECK}={edge.name}"})
 
 
 def test_a_stopped_edge_is_started_where_it_was(world: EdgeWorld) -> None:
     world.route(GREEN)
     world.container("shared", "edge").stop(timeout=1)
-    anyio.run(world.edge().prepare, lambda line: None)
+    anyio.run(world.edge().prepare, {}, lambda line: None)
     wait_for(lambda: world.asked() == (200, "green"), 15, "it answers")
     wait_for(lambda: not any(world.unreached(slot) for slot in Slot), 15, "both slots are reached again")
 
@@ -401,7 +419,7 @@ def test_a_front_more_is_a_reload_that_loses_no_request(world: EdgeWorld) -> Non
     with load(world.web) as seen:
         more(seen, 300)
         began = time.monotonic()
-        anyio.run(more_fronts.prepare, said.append)
+        anyio.run(more_fronts.prepare, {}, said.append)
         took = time.monotonic() - began
         more(seen, 500)
         anyio.run(more_fronts.route, "shop", GREEN)
@@ -409,7 +427,7 @@ def test_a_front_more_is_a_reload_that_loses_no_request(world: EdgeWorld) -> Non
     print(f"\nreload in {took:.2f} s, {len(seen.failures)} of {seen.total} requests failed")
     assert (seen.failures, len(said)) == ([], 1)
     wait_for(lambda: world.asked(port=world.api) == (200, "green"), 15, "the new front switches with its ring")
-    anyio.run(more_fronts.prepare, said.append)
+    anyio.run(more_fronts.prepare, {}, said.append)
     assert len(said) == 1, "nothing changed, so nothing is reloaded"
     rolling = Route(slot=Slot.GREEN, services={"api": Slot.BLUE})
     anyio.run(more_fronts.route, "shop", rolling)
@@ -417,7 +435,7 @@ def test_a_front_more_is_a_reload_that_loses_no_request(world: EdgeWorld) -> Non
     assert (world.asked()[1], world.asked(port=world.api)[1]) == ("green", "blue")
     anyio.run(more_fronts.route, "shop", BLUE)
     assert (world.asked()[1], world.asked(port=world.api)[1]) == ("blue", "blue")
-    anyio.run(world.edge().prepare, said.append)
+    anyio.run(world.edge().prepare, {}, said.append)
 
 
 def test_the_rings_api_is_the_controllers_and_nobody_else_gets_there(world: EdgeWorld) -> None:

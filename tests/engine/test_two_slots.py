@@ -402,6 +402,29 @@ def test_each_slot_knows_and_reaches_its_own_containers_only(twin: TwinWorld) ->
         assert own, "what asks can reach its own"
 
 
+@pytest.mark.promise(1)
+def test_the_doctor_proves_that_each_slots_names_are_its_own(twin: TwinWorld, engine: docker.DockerClient) -> None:
+    twin.promote_another()
+    assert twin.statuses(Slot.BLUE) == twin.statuses(Slot.GREEN) == {"running"}
+    assert {slot: isolation(twin)[f"prod/{slot}"]["ok"] for slot in Slot} == {Slot.BLUE: True, Slot.GREEN: True}
+    # green's Genesis on blue's own network, by its name, as on one bridge for all
+    blues = next(name for name in twin.container("prod", "node").attrs["NetworkSettings"]["Networks"])
+    network = engine.networks.get(blues)
+    network.connect(twin.container("prod-green", "genesis"), aliases=["genesis"])
+    try:
+        found = isolation(twin)["prod/blue"]
+    finally:
+        network.disconnect(twin.container("prod-green", "genesis"))
+    assert not found["ok"]
+    assert "genesis resolves to" in found["detail"]
+
+
+def isolation(twin: TwinWorld) -> dict[str, dict[str, Any]]:
+    """What the doctor finds of each slot."""
+    findings = twin.quick("doctor").answer["findings"]
+    return {one["check"].removeprefix("isolation:"): one for one in findings if one["check"].startswith("isolation:")}
+
+
 # -- service by service; it leaves both slots on the same networks
 
 

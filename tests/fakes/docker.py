@@ -10,11 +10,11 @@ from typing import Any
 
 from aither_rings_mcp.domain.composition import LABEL_PIN, LABEL_RELEASE, host_ports
 from aither_rings_mcp.domain.composition import services as config_services
-from aither_rings_mcp.domain.errors import EngineFailure, ImageMissing
+from aither_rings_mcp.domain.errors import ConfigInvalid, EngineFailure, ImageMissing
 from aither_rings_mcp.domain.health import ContainerView, ProbeResult
 from aither_rings_mcp.domain.settings import Settings
 from aither_rings_mcp.domain.slots import Route, Slot, Traffic
-from aither_rings_mcp.ports import ComposeConfig, EngineFacts, Images, ImageView, NamedImage, OnLine
+from aither_rings_mcp.ports import ComposeConfig, EngineFacts, Images, ImageView, MemoryUse, NamedImage, OnLine
 from fakes.clock import START
 from fakes.machine import Container, Machine, Spec
 
@@ -243,11 +243,14 @@ class FakeEdge:
         self._machine = machine
         self._settings = settings
 
-    async def prepare(self, on_line: OnLine) -> None:
+    async def prepare(self, recorded: Mapping[str, Slot], on_line: OnLine) -> None:
+        if self._machine.edge_refuses:
+            raise ConfigInvalid("HAProxy refuses the edge's new configuration", "Correct rings.yaml.")
         for ring, settings in self._settings.rings.items():
             if settings.fronts and ring not in self._machine.on_file:
-                self._machine.on_file[ring] = self._machine.routed[ring] = self._projects(ring, Route())
-                self._machine.routes[ring] = Route()
+                route = Route(slot=recorded[ring])
+                self._machine.on_file[ring] = self._machine.routed[ring] = self._projects(ring, route)
+                self._machine.routes[ring] = route
 
     async def route(self, ring: str, route: Route) -> None:
         machine, projects = self._machine, self._projects(ring, route)
@@ -299,11 +302,15 @@ class FakeCapacity:
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
 
-    async def used(self, project: str) -> int | None:
-        return 100 * 2**20 * len(self._machine.of(project)) or None
+    async def used(self, project: str) -> MemoryUse | None:
+        there, unknown = [c for c in self._machine.of(project) if c.status == "running"], self._machine.unmeasured
+        return MemoryUse((100 * 2**20,) * (len(there) - unknown), min(unknown, len(there)))
 
     def free(self) -> int | None:
         return self._machine.memory
 
     def disk(self) -> int | None:
         return None
+
+    async def store(self) -> int | None:
+        return self._machine.store

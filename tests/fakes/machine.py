@@ -91,11 +91,16 @@ class Machine:
     traffic: dict[str, Traffic] = field(default_factory=dict)
     met: set[str] = field(default_factory=set)
     edge_away: bool = False
+    #: Whether it refuses the configuration that rings.yaml gives by now.
+    edge_refuses: bool = False
     #: How many requests users make from look to look, and the projects that answer every other one badly.
     users: int = 0
     answers_badly: set[str] = field(default_factory=set)
     #: What is free, in bytes.
     memory: int = 2**34
+    store: int = 2**40
+    #: Of how many containers of a project nobody can tell what they use.
+    unmeasured: int = 0
     power: Power = field(default_factory=Power)
 
     def __getstate__(self) -> dict[str, object]:

@@ -17,6 +17,7 @@ from aither_rings_mcp.domain.errors import ConfigInvalid, EngineFailure, Invalid
 from aither_rings_mcp.domain.rollout import Phase
 from aither_rings_mcp.domain.settings import Service
 from aither_rings_mcp.domain.slots import Route, Slot, Traffic
+from aither_rings_mcp.manager import routes
 from aither_rings_mcp.manager.alerts import Alerts
 from aither_rings_mcp.manager.looks import Looks
 from aither_rings_mcp.manager.observer import judge
@@ -304,6 +305,28 @@ async def test_without_room_for_two_it_is_replaced_in_place_and_the_plan_says_so
     at_rest(shop)
 
 
+async def test_what_nobody_could_measure_is_told_in_the_plan(shop: Shop) -> None:
+    await settled(shop)
+    await shop.deploy("v3")
+    await shop.stage()
+    shop.machine.unmeasured = 1
+    plan = await shop.manager.plan("staging", "prod", ANN)
+    assert plan.strategy == "blue_green"
+    assert "nobody can tell how much memory 1 of prod's containers use: they are not counted" in plan.warnings
+    shop.machine.unmeasured = 2
+    plan = await shop.manager.plan("staging", "prod", ANN)
+    assert "nobody can tell how much memory prod uses: whether there is enough is not checked" in plan.warnings
+
+
+async def test_a_port_that_nobody_listens_on_any_more_is_told_in_the_plan(shop: Shop) -> None:
+    await shop.deploy("v1")
+    await shop.stage()
+    plan = await shop.manager.plan("staging", "prod", ANN)
+    assert (
+        "api is not published on 20200, as its Compose file says: people reach it on 9001, by the edge" in plan.warnings
+    )
+
+
 async def test_without_an_edge_nothing_begins(shop: Shop) -> None:
     await two_in_prod()(shop)
     await shop.deploy("v3")
@@ -312,6 +335,80 @@ async def test_without_an_edge_nothing_begins(shop: Shop) -> None:
     with pytest.raises(InvalidTransition, match="the edge does not answer"):
         await shop.promote()
     at_rest(shop)
+
+
+@pytest.mark.promise(9)
+async def test_what_the_edge_refuses_keeps_new_releases_out_and_no_way_back_closed(shop: Shop) -> None:
+    await settled(shop)
+    await shop.deploy("v3")
+    await shop.stage()
+    shop.machine.edge_refuses, shop.machine.store = True, 0
+    with pytest.raises(InvalidTransition, match="0 MB are free where Docker keeps images"):
+        await shop.promote()
+    shop.machine.store = 2**40
+    with pytest.raises(ConfigInvalid, match="HAProxy refuses"):
+        await shop.promote()
+    shop.machine.store = 0
+    answer = await shop.rollback()
+    assert (answer.outcome, served(shop)) == ("rolled_back", (BLUE,))
+    log = await shop.manager.operation(str(answer.operation_id), include_log=True)
+    said = [line for line in (log.log.lines if log.log else ()) if "going back all the same" in line]
+    assert len(said) == 2, "told, both of it"
+    at_rest(shop)
+
+
+@pytest.mark.promise(9)
+async def test_the_monitor_takes_back_past_a_configuration_that_the_edge_refuses(folder: Path) -> None:
+    shop = Shop(folder / "shop", config=twins(strategy="recreate", green=None))
+    first = str((await shop.ship("v1")).release)
+    await shop.ship("v2")
+    await shop.manager.up("shared", ANN)
+    shop.machine.edge_refuses = True
+    shop.turn("v2", NEVER)
+    await shop.patrol(135)
+    assert (shop.record().release, shop.record().stuck) == (first, None)
+    at_rest(shop)
+
+
+async def test_users_stay_where_they_are_when_somebody_removes_the_edges_map(shop: Shop) -> None:
+    await settled(shop)
+    await shop.deploy("v3", NEVER)
+    await shop.stage()
+    shop.machine.on_file.clear()
+    await shop.manager.up("shared", ANN)
+    assert served(shop) == (GREEN,)
+    shop.machine.on_file.clear()
+    assert (await shop.promote()).outcome == "rolled_back"
+    assert served(shop) == (GREEN,)
+    at_rest(shop)
+
+
+async def test_nobody_meets_a_release_that_starts_where_the_edge_has_strayed_to(shop: Shop) -> None:
+    await two_in_prod()(shop)
+    await shop.deploy("v3", NEVER)
+    await shop.stage()
+    await shop.world.edge.route("prod", Route(slot=Slot.BLUE))
+    assert (await shop.promote()).outcome == "rolled_back"
+    assert served(shop) == (GREEN,)
+    at_rest(shop)
+
+
+async def test_users_are_not_sent_back_from_a_switch_whose_worker_died_before_the_record(
+    shop: Shop, folder: Path
+) -> None:
+    """The monitor looked before that worker died, and finds users elsewhere than recorded after it."""
+    await two_in_prod()(shop)
+    undisturbed, cut = (reopened(shop.snapshot(), folder / name) for name in ("undisturbed", "cut"))
+    await undisturbed.rollback()
+    cut.boot(undisturbed.power.effects.index("users of prod") + 1)
+    await cut.until_cut(cut.rollback())
+    cut.boot()
+    assert (served(cut), cut.record().slot) == ((BLUE,), Slot.GREEN)
+    assert await routes.kept(cut.world, {"prod": cut.record()}, cut.said.append) is None
+    assert (served(cut), cut.said) == ((BLUE,), [])
+    await cut.recover()
+    assert (served(cut), cut.record().slot) == ((BLUE,), Slot.BLUE)
+    at_rest(cut)
 
 
 async def test_the_monitor_sends_strayed_users_back(shop: Shop) -> None:
@@ -442,6 +539,19 @@ async def test_service_by_service_never_needs_more_than_one_of_them_twice(rollin
     ]  # fmt: skip
     assert served(rolling) == (GREEN,)
     at_rest(rolling)
+
+
+async def test_where_no_service_more_has_room_all_are_replaced_in_place(rolling: Shop) -> None:
+    await rolling.ship("v1")
+    rolling.machine.memory = 130 * 2**20
+    await rolling.ship("v2")
+    assert served(rolling) == (GREEN,), "125 MB are enough for one service more"
+    rolling.machine.memory = 120 * 2**20
+    await rolling.deploy("v3")
+    await rolling.stage()
+    plan = await rolling.manager.plan("staging", "prod", ANN)
+    assert plan.strategy == "recreate"
+    assert any("one more service needs about 125 MB of memory" in warning for warning in plan.warnings)
 
 
 async def test_the_first_service_that_is_not_well_stops_it_and_what_moved_returns(rolling: Shop) -> None:
