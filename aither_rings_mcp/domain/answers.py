@@ -58,7 +58,7 @@ class CandidateView(Value):
     expires_at: AwareDatetime
     expired: bool
     forced_by: str | None = None
-    images: dict[str, str] = Field(default_factory=dict)
+    images: dict[str, str] | None = None
 
 
 class RingStatus(Value):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, Literal
 
@@ -20,12 +21,13 @@ from aither_rings_mcp.domain.answers import (
     StepView,
     VerifyAnswer,
 )
-from aither_rings_mcp.domain.errors import InvalidArguments
+from aither_rings_mcp.domain.errors import InvalidArguments, RingError
 from aither_rings_mcp.domain.freeze import freeze_of
 from aither_rings_mcp.domain.health import ring_state
-from aither_rings_mcp.domain.model import Deployment, RecordedEvent, RingKind, RingRecord
+from aither_rings_mcp.domain.model import Deployment, RecordedEvent, RingKind, RingRecord, State
 from aither_rings_mcp.domain.policy import known_ring, runtime_ring, ways_back
 from aither_rings_mcp.domain.rollout import PERCENT, Operation, Phase
+from aither_rings_mcp.domain.settings import Path
 from aither_rings_mcp.manager import outcomes
 from aither_rings_mcp.manager.drift import drift, moved_tags
 from aither_rings_mcp.manager.monitor_views import settling_until, watched
@@ -55,7 +57,7 @@ async def status(world: World, operations: Operations, ring: str | None, detaile
     return StatusAnswer(
         ok=all(view.state not in {"stuck", "unknown"} and not view.drift for view in rings),
         summary="; ".join(parts) + ".",
-        next_actions=tuple(_after_status(world, rings)),
+        next_actions=tuple(_after_status(world, rings, state)),
         as_of=world.clock.now(),
         rings=tuple(rings),
     )
@@ -123,7 +125,7 @@ async def _ring_status(
             expires_at=candidate.expires_at,
             expired=candidate.expired(now),
             forced_by=candidate.override.by if candidate.override else None,
-            images=dict(candidate.images),
+            images=dict(candidate.images) if detailed else None,
         )
         if candidate
         else None,
@@ -149,7 +151,7 @@ def _way_back(world: World, record: RingRecord, here: Collection[str]) -> Deploy
     return next((way for way in ways_back(record) if runnable(world, way.release, here)), None)
 
 
-def _after_status(world: World, rings: Sequence[RingStatus]) -> list[NextAction]:
+def _after_status(world: World, rings: Sequence[RingStatus], state: State) -> list[NextAction]:
     actions: list[NextAction] = []
     for view in rings:
         if view.active_operation:
@@ -164,15 +166,29 @@ def _after_status(world: World, rings: Sequence[RingStatus]) -> list[NextAction]
             actions.append(NextAction(tool="ring_health", arguments={"ring": view.name}, why="see whether it is well"))
         elif view.state == "candidate":
             actions += [
-                NextAction(
-                    tool="ring_plan",
-                    arguments={"source": path.source, "target": path.target},
-                    why="see what promoting the candidate would change",
-                )
+                _onward(path, condemned=_condemned(world, state.ring(path.target), str(view.release)))
                 for path in world.settings.paths
                 if path.source == view.name
             ]
     return actions[:3]
+
+
+def _onward(path: Path, *, condemned: bool) -> NextAction:
+    """What to do with a candidate: no plan of one that was taken back there would be made."""
+    if condemned:
+        why = f"the candidate was taken back from {path.target}: see why, then promote a mended one"
+        return NextAction(tool="ring_history", arguments={"ring": path.target, "limit": 5}, why=why)
+    arguments = {"source": path.source, "target": path.target}
+    return NextAction(tool="ring_plan", arguments=arguments, why="see what promoting the candidate would change")
+
+
+def _condemned(world: World, record: RingRecord, candidate: str) -> bool:
+    """Whether what this candidate became in the ring is quarantined there."""
+    for entry in record.quarantine:
+        with suppress(RingError):  # it may be gone by now
+            if world.releases.load(entry.release).built_from == candidate:
+                return True
+    return False
 
 
 async def health(world: World, operations: Operations, ring: str, services: Sequence[str] | None) -> HealthAnswer:

@@ -179,3 +179,23 @@ async def test_a_way_back_that_only_a_person_may_go_is_not_offered(sick: Shop) -
     answer, (offered,) = await look(sick)
     assert offered == "ring_history"
     assert "a person decides whether to go back across r-" in answer.summary
+
+
+@pytest.mark.promise(8)
+async def test_a_candidate_that_was_taken_back_onward_is_not_offered_again(busy_shop: Shop) -> None:
+    await busy_shop.deploy("bad", Fault("never-healthy", frozenset({"shop-prod"})))
+    await busy_shop.stage()
+    offered = (await busy_shop.manager.status()).next_actions
+    assert "ring_plan" in [action.tool for action in offered]
+    assert (await busy_shop.promote()).outcome == "rolled_back"
+    offered = (await busy_shop.manager.status()).next_actions
+    assert [action.arguments for action in offered if action.tool == "ring_history"] == [{"ring": "prod", "limit": 5}]
+    assert "ring_plan" not in [action.tool for action in offered]
+
+
+async def test_a_short_status_has_no_images(busy_shop: Shop) -> None:
+    short, long = await busy_shop.manager.status("staging"), await busy_shop.manager.status("staging", True)
+    assert short.rings[0].candidate
+    assert short.rings[0].candidate.images is None
+    assert long.rings[0].candidate
+    assert long.rings[0].candidate.images
