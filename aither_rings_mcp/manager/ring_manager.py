@@ -24,7 +24,6 @@ from aither_rings_mcp.domain.answers import (
     HistoryAnswer,
     LifecycleAnswer,
     LogSlice,
-    NextAction,
     OperationAnswer,
     PlanAnswer,
     PromoteAnswer,
@@ -44,7 +43,7 @@ from aither_rings_mcp.domain.answers import (
 from aither_rings_mcp.domain.errors import InvalidArguments, InvalidTransition
 from aither_rings_mcp.domain.freeze import Freeze
 from aither_rings_mcp.domain.model import Actor, Override
-from aither_rings_mcp.domain.rollout import BEFORE_EFFECT, Kind, Operation, Phase, Request
+from aither_rings_mcp.domain.rollout import Kind, Request
 from aither_rings_mcp.domain.settings import Settings
 from aither_rings_mcp.domain.slots import Slot
 from aither_rings_mcp.domain.standing import Standing
@@ -53,9 +52,9 @@ from aither_rings_mcp.domain.verdict import blocking
 from aither_rings_mcp.manager import (
     doctor,
     outcomes,
-    settling,
     standings,
     tokens,
+    unfinished,
     views,
     waiting_plans,
     ways_in,
@@ -398,53 +397,11 @@ class RingManager:
 
     async def cancel(self, operation_id: str, actor: Actor, reason: str) -> CancelAnswer:
         """Ends an operation at its next safe point: before it touches what runs, or not at all."""
-        op = self._world.journals.load(operation_id)
-        if op.phase is Phase.CANCELLED:
-            return self._cancelled(op)
-        if op.phase not in BEFORE_EFFECT:
-            raise InvalidTransition(
-                f"{op.id} is {op.phase}, past the last safe point",
-                "Let it end; then roll back if the release is not wanted.",
-                phase=op.phase,
-            )
-        self._world.journals.ask_to_cancel(op.id, actor.in_full, reason)
-        op, _ = await self._operations.watch(op.id, self.settings.limits.probe * 5)
-        return self._cancelled(op)
-
-    def _cancelled(self, op: Operation) -> CancelAnswer:
-        cancelled = op.phase is Phase.CANCELLED
-        return CancelAnswer(
-            ok=cancelled,
-            summary=f"{op.id} was cancelled; nothing that runs was touched."
-            if cancelled
-            else f"{op.id} is {op.phase}: it had passed its last safe point.",
-            as_of=self._world.clock.now(),
-            operation_id=op.id,
-            status=op.phase,
-            undone=outcomes.undone(op) if cancelled else (),
-        )
+        return await unfinished.cancelled(self._world, self._operations, operation_id, actor, reason)
 
     async def recover(self, *, wait_s: float | None = None, watch: Watch | None = None) -> RecoverAnswer:
         """Carries on every operation whose worker died, and waits up to `wait_s` seconds for each to end."""
-        resumed = [op.id for op in self._operations.interrupted() if self._operations.resume(op)]
-        resumed += [op.id for op in await settling.overdue(self._world, self._operations)]
-        ends = [(await self._operations.watch(one, wait_s, watch))[0] for one in resumed]
-        unfinished = [op.id for op in ends if not op.final]
-        parts = [
-            f"the {op.request.kind} of {op.request.ring} ({op.id}) is {op.phase if op.final else 'not done yet'}"
-            for op in ends
-        ]
-        return RecoverAnswer(
-            ok=not unfinished and all(op.phase is not Phase.STUCK for op in ends),
-            summary=f"Carried on: {'; '.join(parts)}." if parts else "Nothing was interrupted.",
-            next_actions=tuple(
-                NextAction(tool="ring_operation", arguments={"operation_id": one, "wait_s": 45}, why="see it end")
-                for one in unfinished[:3]
-            ),
-            as_of=self._world.clock.now(),
-            resumed=tuple(resumed),
-            ends={op.id: op.phase for op in ends},
-        )
+        return await unfinished.recovered(self._world, self._operations, wait_s, watch)
 
     async def unlock(self, ring: str, actor: Actor, reason: str) -> UnlockAnswer:
         """A person lifts what keeps a ring from being changed: `stuck`, or a claim that cannot be read."""

@@ -126,7 +126,7 @@ class Killer:
 
         def recovered() -> bool:
             # again and again: a killed worker's Compose holds the claim until it has ended
-            anyio.run(world.manager.recover, ROBIN)
+            anyio.run(world.manager.recover)
             return self._ended()
 
         wait_for(recovered, LIMIT, f"{where}, it is carried on")

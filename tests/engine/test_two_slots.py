@@ -333,7 +333,7 @@ def kill_one(twin: TwinWorld, victim: str, kind: str, draw: random.Random) -> st
 
     def carried_on() -> bool:
         # again and again: a killed worker's Compose holds the claim until it has ended
-        anyio.run(twin.manager.recover, ROBIN)
+        anyio.run(twin.manager.recover)
         return not twin.open_operations()
 
     wait_for(carried_on, LIMIT, f"a {kind} killed when {operation['phase']} is carried on")
