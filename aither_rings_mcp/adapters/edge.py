@@ -12,10 +12,12 @@ from anyio.to_thread import run_sync
 
 from aither_rings_mcp.adapters import durable
 from aither_rings_mcp.adapters.edge_socket import (
+    GLANCE,
     START,
     AdminSocket,
     described,
     old_workers,
+    open_to,
     server_addresses,
     traffic_of,
 )
@@ -36,6 +38,7 @@ FOLDER = "edge"
 _CONFIG, _CANDIDATE, _MAP, _LOCK, _RUN = "haproxy.cfg", ".haproxy.cfg.new", "slots.map", ".lock", "run"
 _SERVERS = "servers.state"
 _SHOW_MAP = f"show map {edge_map.MAP_FILE}"
+_SHOW_STAT = "show stat"
 
 
 def controller_socket(state_dir: Path) -> Path:
@@ -106,27 +109,31 @@ class HaproxyEdge:
 
         return tuple(service for service in of_ring.fronts if not reached(service))
 
-    async def traffic(self, ring: str, service: str | None = None) -> Mapping[Slot, Traffic]:
-        counted = await run_sync(self._socket.ask, "show stat")
-        before = await run_sync(self._from_before)
+    async def traffic(self, ring: str) -> Mapping[Slot, Traffic]:
+        counted = await run_sync(self._socket.ask, _SHOW_STAT)
         of_ring = self._settings.rings[ring]
-        fronts = [one for one in of_ring.fronts if service in (None, one)]
+        services = {slot: {backend(ring, slot, one): one for one in of_ring.fronts} for slot in of_ring.slots}
+        return {slot: traffic_of(counted, backends) for slot, backends in services.items()}
 
-        def of(slot: Slot) -> Traffic:
-            services = {backend(ring, slot, one): one for one in fronts}
-            now = traffic_of(counted, services)
-            return now.model_copy(update={"open": now.open + sum(traffic_of(one, services).open for one in before)})
+    async def open(self, ring: str, slot: Slot, service: str | None = None) -> int:
+        fronts = [one for one in self._settings.rings[ring].fronts if service in (None, one)]
+        backends = {backend(ring, slot, one) for one in fronts}
+        counted = (await run_sync(self._socket.ask, _SHOW_STAT), *await run_sync(self._from_before))
+        return sum(open_to(one, backends) for one in counted)
 
-        return {slot: of(slot) for slot in of_ring.slots}
-
-    def _from_before(self) -> list[str]:
+    def _from_before(self) -> tuple[str, ...]:
         """What the processes count that go on with what was open before a reload; nothing where nobody tells."""
-        try:
+
+        def attempt() -> list[str]:
             old = old_workers(self._master.once("show proc"))
-            answers = [self._master.once(f"@!{pid} show stat") for pid in old]
-        except OSError:
-            return []
-        return [one for one in answers if one.startswith("# pxname")]  # the rest has just ended
+            return [self._master.once(f"@!{pid} {_SHOW_STAT}") for pid in old]
+
+        try:
+            # For a moment after a reload nobody answers there: asked once, what is open would look ended.
+            answers = self._master.until(attempt, GLANCE)
+        except EngineFailure:
+            return ()
+        return tuple(one for one in answers if one.startswith("# pxname"))  # the rest has just ended
 
     # -- what it does now
 
@@ -243,8 +250,11 @@ class NoEdge:
     async def unreached(self, ring: str, slot: Slot) -> tuple[str, ...]:
         return ()
 
-    async def traffic(self, ring: str, service: str | None = None) -> Mapping[Slot, Traffic]:
+    async def traffic(self, ring: str) -> Mapping[Slot, Traffic]:
         return {}
+
+    async def open(self, ring: str, slot: Slot, service: str | None = None) -> int:
+        return 0
 
 
 def _start(container: str, api: Any) -> None:

@@ -6,7 +6,7 @@ import csv
 import os
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -15,7 +15,8 @@ from aither_rings_mcp.domain.slots import Pace, Traffic
 
 T = TypeVar("T")
 _LIMIT = 5.0
-_GLANCE = 1.0
+#: In s, for what is there but for a moment while it starts anew.
+GLANCE = 1.0
 _PAUSE = 0.02
 _UP = "2"
 START = "Start it (`ring-ctl up shared`); if it does not stay, look at its log. Then repeat."
@@ -30,7 +31,7 @@ class AdminSocket:
 
     def ask(self, *commands: str) -> str:
         """What the edge answers to all commands, in one go. Only for what may be said twice."""
-        return self.until(lambda: self.once(*commands), _GLANCE)
+        return self.until(lambda: self.once(*commands), GLANCE)
 
     def until(self, attempt: Callable[[], T | None], patience: float) -> T:
         """What `attempt` gives once it gives something; an edge that is away counts as nothing. `patience` in s."""
@@ -86,16 +87,24 @@ def server_addresses(states: str) -> dict[str, str]:
 
 def traffic_of(stat: str, backends: Mapping[str, str]) -> Traffic:
     """What the answer to `show stat` counts for some backends, all together; `backends`: backend -> service."""
-    lines = csv.DictReader(stat.lstrip("# ").splitlines())
-    rows = [row for row in lines if row["svname"] == "BACKEND" and row["pxname"] in backends]
+    rows = _rows(stat, backends)
     return Traffic(
         requests=sum(_count(row, "req_tot") for row in rows),
         errors=sum(_count(row, "hrsp_5xx") for row in rows),
-        open=sum(_count(row, "scur") for row in rows),
         paces={
             backends[row["pxname"]]: Pace(answers=_count(row, "req_tot"), mean_ms=_count(row, "rtime")) for row in rows
         },
     )
+
+
+def open_to(stat: str, backends: Collection[str]) -> int:
+    """How many requests and connections to these are under way, out of the same answer."""
+    return sum(_count(row, "scur") for row in _rows(stat, backends))
+
+
+def _rows(stat: str, backends: Collection[str]) -> list[dict[str, str]]:
+    lines = csv.DictReader(stat.lstrip("# ").splitlines())
+    return [row for row in lines if row["svname"] == "BACKEND" and row["pxname"] in backends]
 
 
 def _count(row: dict[str, str], name: str) -> int:

@@ -47,14 +47,14 @@ class Traffic(Value):
     """What the edge counted for one slot of a ring, all its front services together, since the edge started, or between
     two looks at it.
 
-    `errors` are answers of 5xx, the edge's own (nobody there) included. `open` is how many requests and connections are
-    under way. `paces` are those of the services: since the edge started, the mean is that of the last answers only (see
-    `traffic.AVERAGED`); between two looks it is that of the answers between them, where that can be told.
+    `errors` are answers of 5xx, the edge's own (nobody there) included. `paces` are those of the services: since the
+    edge started, the mean is that of the last answers only (see `traffic.AVERAGED`); between two looks it is that of
+    the answers between them, where that can be told.
     """
 
     requests: int = 0
     errors: int = 0
-    #: Of what older versions wrote. Nothing is judged by it: nobody can tell whose answers it is made of.
+    #: Of what older versions wrote; nothing is judged by these.
     latency_ms: float | None = None
     open: int = 0
     paces: Mapping[str, Pace] = Field(default_factory=dict)

@@ -62,7 +62,6 @@ class Meter(Value):
         total = Traffic(
             requests=before.requests + traffic.requests - (0 if again else self.raw.requests),
             errors=before.errors + max(0, traffic.errors - (0 if again else self.raw.errors)),
-            open=traffic.open,
         )
         first, *rest = (*self.looks, Look(at=at, traffic=total))
         # the first for the whole time, and of the others the last one before the window as its start
@@ -106,7 +105,6 @@ def since(before: Traffic | None, now: Traffic) -> Traffic:
     return Traffic(
         requests=now.requests - before.requests,
         errors=max(0, now.errors - before.errors),
-        open=now.open,
         paces={name: pace for name, pace in paces.items() if pace},
     )
 

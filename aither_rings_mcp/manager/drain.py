@@ -15,10 +15,10 @@ class Drain:
         self._world = world
         self._say = on_line
 
-    async def traffic(self, ring: str, service: str | None = None) -> dict[Slot, Traffic]:
+    async def traffic(self, ring: str) -> dict[Slot, Traffic]:
         """What the edge counted; nothing while it does not answer: traffic is measured, it must not be in the way."""
         try:
-            return dict(await self._world.edge.traffic(ring, service))
+            return dict(await self._world.edge.traffic(ring))
         except EngineFailure as error:
             self._say(f"the edge's counters are out of reach: {error.message}")
             return {}
@@ -49,12 +49,17 @@ class Drain:
         limit = edge.drain if edge else 0
         began, said = clock.monotonic(), False
         what = f"{service} in {slot}" if service else slot
-        while (still := (await self.traffic(ring, service)).get(slot, Traffic()).open) and (
-            clock.monotonic() < began + limit
-        ):
+        while (still := await self._open(ring, slot, service)) and clock.monotonic() < began + limit:
             if not said:
                 self._say(f"{still} requests or connections to {what} are open: they have {limit:g} s")
                 said = True
             await clock.sleep(self._world.settings.limits.poll)
         if still:
             self._say(f"{still} connections to {what} are cut")
+
+    async def _open(self, ring: str, slot: Slot, service: str | None) -> int:
+        try:
+            return await self._world.edge.open(ring, slot, service)
+        except EngineFailure as error:  # nobody is connected by way of an edge that is away
+            self._say(f"the edge does not tell what is open: {error.message}")
+            return 0

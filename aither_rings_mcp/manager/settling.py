@@ -14,7 +14,6 @@ from datetime import timedelta
 from aither_rings_mcp.domain.errors import EngineFailure, RingBusy, RingError, StateUnreadable
 from aither_rings_mcp.domain.model import RingRecord
 from aither_rings_mcp.domain.rollout import BEFORE_EFFECT, Kind, Operation, Phase, Request
-from aither_rings_mcp.domain.slots import Traffic
 from aither_rings_mcp.domain.watch import Call, RingWatch, judge
 from aither_rings_mcp.manager.alerts import MONITOR, Alerts
 from aither_rings_mcp.manager.looks import Looks
@@ -140,7 +139,7 @@ async def _still_open(world: World, ring: str, record: RingRecord) -> bool:
     if record.settling is None or world.clock.now() >= record.settling.until + timedelta(seconds=drain):
         return False
     try:
-        return (await world.edge.traffic(ring)).get(record.slot.other, Traffic()).open > 0
+        return await world.edge.open(ring, record.slot.other) > 0
     except EngineFailure:  # nobody is connected by way of an edge that is away
         return False
 

@@ -11,7 +11,14 @@ from pathlib import Path
 import pytest
 
 from aither_rings_mcp.adapters.edge import HaproxyEdge, NoEdge
-from aither_rings_mcp.adapters.edge_socket import AdminSocket, described, old_workers, server_addresses, traffic_of
+from aither_rings_mcp.adapters.edge_socket import (
+    AdminSocket,
+    described,
+    old_workers,
+    open_to,
+    server_addresses,
+    traffic_of,
+)
 from aither_rings_mcp.adapters.engine import DockerEngine
 from aither_rings_mcp.domain.errors import EngineFailure, StateUnreadable
 from aither_rings_mcp.domain.settings import Settings
@@ -52,7 +59,8 @@ def test_a_server_without_an_address_is_not_reached() -> None:
 def test_traffic_is_that_of_all_fronts_and_the_pace_that_of_each() -> None:
     paces = {"web": Pace(answers=10, mean_ms=20), "api": Pace(answers=30, mean_ms=40)}
     both = traffic_of(_STAT, {"prod-blue-web": "web", "prod-blue-api": "api"})
-    assert both == Traffic(requests=40, errors=1, open=3, paces=paces)
+    assert both == Traffic(requests=40, errors=1, paces=paces)
+    assert open_to(_STAT, {"prod-blue-web", "prod-blue-api"}) == 3
     assert traffic_of(_STAT, {"prod-green-web": "web"}) == Traffic(paces={"web": Pace(answers=0, mean_ms=0)})
 
 
@@ -110,6 +118,22 @@ async def test_rings_without_an_edge_have_nothing_to_switch() -> None:
     await none.prepare({}, lambda line: None)
     await none.route("shop", Route())
     assert (await none.routes(), await none.unreached("shop", Slot.BLUE), await none.traffic("shop")) == ({}, (), {})
+    assert await none.open("shop", Slot.BLUE) == 0
+
+
+async def test_what_was_open_before_a_reload_is_asked_for_until_somebody_answers(
+    edge: HaproxyEdge, tmp_path: Path
+) -> None:
+    """Right after it nobody does at times, and what is open then must not look as if it had ended."""
+    run = tmp_path / "edge/run"
+    run.mkdir(parents=True)
+    old = b"#<PID> <type>\n1 master\n# old workers\n7 worker\n# programs\n\n"
+    stat = _STAT.replace("prod-blue-web", "shop-blue-web").encode()
+    answers = [b"", old, b"", old, stat]
+    with _listening(run, [stat]), _listening(run, answers, "master.sock") as asked:
+        assert await edge.open("shop", Slot.BLUE) == 2, "with what the process that serves has open"
+    proc, counters = b"show proc\n", b"@!7 show stat\n"
+    assert asked == [proc, proc, counters, proc, counters]
 
 
 def test_an_edge_is_asked_again_when_it_went_away_and_may_live_at_a_long_path(tmp_path: Path) -> None:
@@ -123,12 +147,12 @@ def test_an_edge_is_asked_again_when_it_went_away_and_may_live_at_a_long_path(tm
 
 
 @contextmanager
-def _listening(folder: Path, answers: list[bytes]) -> Iterator[list[bytes]]:
+def _listening(folder: Path, answers: list[bytes], name: str = "admin.sock") -> Iterator[list[bytes]]:
     """Somebody at the socket who gives these answers, one a connection, and notes what was asked."""
     asked: list[bytes] = []
     with socket.socket(socket.AF_UNIX) as server, pytest.MonkeyPatch.context() as here:
         here.chdir(folder)
-        server.bind("admin.sock")
+        server.bind(name)
         here.undo()
         server.listen()
 

@@ -270,7 +270,7 @@ class FakeEdge:
         running = {c.service for c in self._machine.of(self._project(ring, slot)) if c.status == "running"}
         return tuple(sorted({*self._settings.rings[ring].fronts} - running))
 
-    async def traffic(self, ring: str, service: str | None = None) -> Mapping[Slot, Traffic]:
+    async def traffic(self, ring: str) -> Mapping[Slot, Traffic]:
         self._answer()
         machine = self._machine
         for project in machine.routed.get(ring, ()):
@@ -278,6 +278,10 @@ class FakeEdge:
             bad = machine.users // 2 if project in machine.answers_badly else 0
             machine.traffic[project] = Traffic(requests=before.requests + machine.users, errors=before.errors + bad)
         return {slot: machine.traffic.get(self._project(ring, slot), Traffic()) for slot in Slot}
+
+    async def open(self, ring: str, slot: Slot, service: str | None = None) -> int:
+        self._answer()
+        return 0
 
     def _answer(self) -> None:
         if self._machine.edge_away:
