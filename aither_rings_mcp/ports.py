@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from aither_rings_mcp.domain.drill import Ware
 from aither_rings_mcp.domain.evidence import Bundle, Section
-from aither_rings_mcp.domain.health import ContainerView, ProbeResult, ServiceHealth
+from aither_rings_mcp.domain.health import ContainerView, ListedContainer, ProbeResult, ServiceHealth
 from aither_rings_mcp.domain.model import Actor, Event, RecordedEvent, Release, State
 from aither_rings_mcp.domain.plan import Plan
 from aither_rings_mcp.domain.rollout import Operation
@@ -78,12 +78,15 @@ class EngineFacts:
 class Engine(Protocol):
     """The Docker API. Every verb raises `docker_unavailable` when nobody answers.
 
-    `images` is the content id of every image that is here, `names` every name that one has. `untag` takes a name away,
-    never one that a container hangs on; an image goes with its last name, as with `docker rmi`.
+    `containers` is every container of a Compose project, asked for each; `listed` is one question for all, for whoever
+    needs no more than that says. `images` is the content id of every image that is here, `names` every name that one
+    has. `untag` takes a name away, never one that a container hangs on; an image goes with its last name, as with
+    `docker rmi`.
     """
 
     async def facts(self) -> EngineFacts: ...
     async def containers(self, project: str) -> tuple[ContainerView, ...]: ...
+    async def listed(self, project: str) -> tuple[ListedContainer, ...]: ...
     async def image(self, reference: str) -> ImageView | None: ...
     async def images(self) -> Images: ...
     async def tag(self, image_id: str, reference: str) -> None: ...

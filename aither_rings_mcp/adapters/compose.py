@@ -113,7 +113,7 @@ class DockerCompose:
 
     async def up(self, project: str, file: Path, on_line: OnLine, *, services: Sequence[str] = ()) -> None:
         """May be repeated, also after one that was cut off."""
-        if any(is_interim(container.name, project) for container in await self._engine.containers(project)):
+        if any(is_interim(container.name, project) for container in await self._engine.listed(project)):
             on_line(f"{project} was left half-way between two releases: down first")
             await self.down(project, on_line)
         base = run_argv(project, file)
@@ -134,7 +134,7 @@ class DockerCompose:
                 down_argv(project, volumes), _NOWHERE, self._settings.limits.down, f"stopping {project}", on_line
             )
         except EngineFailure as error:
-            if await self._engine.containers(project):
+            if await self._engine.listed(project):
                 raise
             on_line(f"no container of {project} is left; {error.message}")
 

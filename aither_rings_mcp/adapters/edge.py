@@ -26,7 +26,7 @@ from aither_rings_mcp.domain import edge_map
 from aither_rings_mcp.domain.edge_config import FRONT, backend, container, description, edge_config
 from aither_rings_mcp.domain.edge_map import INSIDE
 from aither_rings_mcp.domain.errors import ConfigInvalid, EngineFailure, StateUnreadable
-from aither_rings_mcp.domain.health import ContainerView
+from aither_rings_mcp.domain.health import ListedContainer
 from aither_rings_mcp.domain.settings import Settings
 from aither_rings_mcp.domain.slots import Route, Slot, Traffic
 from aither_rings_mcp.ports import OnLine
@@ -101,7 +101,7 @@ class HaproxyEdge:
         if project is None:
             return tuple(of_ring.fronts)
         known = server_addresses(await run_sync(self._socket.ask, "show servers state"))
-        there = {one.name: one for one in await self._engine.containers(project) if one.status == "running"}
+        there = {one.name: one for one in await self._engine.listed(project) if one.status == "running"}
 
         def reached(service: str) -> bool:
             one = there.get(container(project, service))
@@ -150,7 +150,7 @@ class HaproxyEdge:
         if left:
             raise EngineFailure(f"the edge did not switch {ring}: {said.strip()[:300] or left[0]}", START)
 
-    async def _take_over(self, there: ContainerView, wanted: str, on_line: OnLine) -> None:
+    async def _take_over(self, there: ListedContainer, wanted: str, on_line: OnLine) -> None:
         servers = self._folder / _RUN / _SERVERS
         servers.unlink(missing_ok=True)  # of a reload that was cut off: containers may be elsewhere by now
         if there.status in {"exited", "created"}:
@@ -189,7 +189,7 @@ class HaproxyEdge:
         if durable.read_bytes(self._folder / _MAP) != data:
             durable.replace(self._folder / _MAP, data)
 
-    async def _check(self, there: ContainerView, text: str) -> None:
+    async def _check(self, there: ListedContainer, text: str) -> None:
         """By the HAProxy that will run with it: another version may see it differently. In a container that is there
         for nothing else: one that is stopped runs no programs, and not everybody may have one run in another.
         """
@@ -219,12 +219,12 @@ class HaproxyEdge:
 
     # -- its container
 
-    async def _container(self, on_line: OnLine) -> ContainerView | None:
+    async def _container(self, on_line: OnLine) -> ListedContainer | None:
         """None also for one that was started with other files, as by hand: the backbone's next start changes it."""
         backbone, edge = self._settings.backbone, self._settings.edge
         if backbone is None or edge is None:
             return None
-        found = await self._engine.containers(backbone.project)
+        found = await self._engine.listed(backbone.project)
         one = next((one for one in found if one.service == edge.service), None)
         if one is None:
             return None
@@ -265,7 +265,7 @@ def _reload(container: str, api: Any) -> None:
     api.kill(container, "SIGUSR2")
 
 
-def _checked(there: ContainerView, folder: Path, api: Any) -> tuple[int, str]:
+def _checked(there: ListedContainer, folder: Path, api: Any) -> tuple[int, str]:
     """What `haproxy -c` says to the candidate, as the edge would: by its image, as its user, with its names."""
     from docker.types import Mount
 

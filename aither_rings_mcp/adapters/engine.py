@@ -14,7 +14,7 @@ import anyio.to_thread
 
 from aither_rings_mcp.adapters.engine_socket import asked, engine_socket, refused, unavailable
 from aither_rings_mcp.domain.errors import ImageMissing, RingError
-from aither_rings_mcp.domain.health import ContainerView
+from aither_rings_mcp.domain.health import ContainerView, ListedContainer
 from aither_rings_mcp.ports import EngineFacts, Images, ImageView, NamedImage
 
 T = TypeVar("T")
@@ -41,21 +41,27 @@ class DockerEngine:
         Looked at side by side: the engine answers for a container only once it has started or stopped it, which takes
         a second each while a whole ring crash-loops.
         """
+        listed = await self._list(project)
+        if socket := engine_socket():
+            raw = await asked(socket, [f"/containers/{one['Id']}/json" for one in listed], self._timeout)
+            # None was removed between the list and the look
+            found = [container_view(one) for one in raw if one is not None]
+        else:
+            found = await self._over_client(listed)
+        return tuple(sorted(found, key=_by_service))
+
+    async def listed(self, project: str) -> tuple[ListedContainer, ...]:
+        """The same containers, by one question: what nobody asks each of them for, also while they start or stop."""
+        return tuple(sorted(map(listed_container, await self._list(project)), key=_by_service))
+
+    async def _list(self, project: str) -> Sequence[Mapping[str, Any]]:
         labels = [f"{PROJECT_LABEL}={project}", f"{_ONE_OFF}=False"]
         if socket := engine_socket():
-            found = await self._over_socket(socket, labels)
-        else:
-            found = await self._over_client(labels)
-        return tuple(sorted(found, key=lambda view: (view.service, view.name)))
+            (listed,) = await asked(socket, [_listing(labels)], self._timeout)
+            return listed
+        return await self.call(lambda api: api.containers(all=True, filters={"label": labels}), abandon=True)
 
-    async def _over_socket(self, socket: str, labels: Sequence[str]) -> Sequence[ContainerView]:
-        (listed,) = await asked(socket, [_listing(labels)], self._timeout)
-        raw = await asked(socket, [f"/containers/{one['Id']}/json" for one in listed], self._timeout)
-        # None was removed between the list and the look
-        return [container_view(one) for one in raw if one is not None]
-
-    async def _over_client(self, labels: Sequence[str]) -> Sequence[ContainerView]:
-        listed = await self.call(lambda api: api.containers(all=True, filters={"label": labels}), abandon=True)
+    async def _over_client(self, listed: Sequence[Mapping[str, Any]]) -> Sequence[ContainerView]:
         found: list[ContainerView] = []
         failed: list[RingError] = []
 
@@ -214,13 +220,39 @@ def _part(raw: Mapping[str, Any], key: str) -> dict[str, Any]:
     return cast("dict[str, Any] | None", raw.get(key)) or {}
 
 
+def _by_service(container: ListedContainer) -> tuple[str, str]:
+    return container.service, container.name
+
+
+def _addresses(raw: Mapping[str, Any]) -> dict[str, str]:
+    """Network name -> address, of those that the container has one in."""
+    networks = _part(_part(raw, "NetworkSettings"), "Networks")
+    return {name: network["IPAddress"] for name, network in networks.items() if network["IPAddress"]}
+
+
+def listed_container(raw: Mapping[str, Any]) -> ListedContainer:
+    """An entry of the engine's list as a value."""
+    labels = _part(raw, "Labels")
+    return ListedContainer(
+        id=raw["Id"],
+        # others may have a name of their own for it, as of old links: "/other/alias"
+        name=min(raw["Names"], key=lambda name: name.count("/")).lstrip("/"),
+        service=labels.get(SERVICE_LABEL, ""),
+        project=labels.get(PROJECT_LABEL, ""),
+        image_id=raw["ImageID"],
+        status=raw["State"],
+        addresses=_addresses(raw),
+        labels=labels,
+    )
+
+
 def _port(name: str) -> int:
     return int(name.partition("/")[0])
 
 
 def container_view(raw: Mapping[str, Any]) -> ContainerView:
     """An inspected container as a value."""
-    state, networking, labels = raw["State"], _part(raw, "NetworkSettings"), _part(raw["Config"], "Labels")
+    state, labels = raw["State"], _part(raw["Config"], "Labels")
     health = _part(state, "Health").get("Status")
     return ContainerView(
         id=raw["Id"],
@@ -234,10 +266,10 @@ def container_view(raw: Mapping[str, Any]) -> ContainerView:
         restarts=raw.get("RestartCount") or 0,
         started_at=_when(state.get("StartedAt")),
         finished_at=_when(state.get("FinishedAt")),
-        addresses={name: net["IPAddress"] for name, net in _part(networking, "Networks").items() if net["IPAddress"]},
+        addresses=_addresses(raw),
         published={
             _port(name): (bound[0]["HostIp"] or "127.0.0.1", int(bound[0]["HostPort"]))
-            for name, bound in _part(networking, "Ports").items()
+            for name, bound in _part(_part(raw, "NetworkSettings"), "Ports").items()
             if bound and name.endswith("/tcp")
         },
         labels=labels,

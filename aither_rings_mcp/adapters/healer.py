@@ -27,7 +27,7 @@ class HealerContainer:
             await self._engine.call(partial(_unpause, container))
 
     async def _those(self, status: str) -> list[str]:
-        found = await self._engine.containers(self._project)
+        found = await self._engine.listed(self._project)
         return [container.id for container in found if (container.service, container.status) == (self._service, status)]
 
 

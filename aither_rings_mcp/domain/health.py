@@ -20,8 +20,8 @@ class ServiceState(StrEnum):
     MISSING = "missing"
 
 
-class ContainerView(Value):
-    """What the engine says of one container. `health` is Docker's own healthcheck, if the image has one."""
+class ListedContainer(Value):
+    """What the engine's list says of one container."""
 
     id: str
     name: str
@@ -29,16 +29,23 @@ class ContainerView(Value):
     project: str
     image_id: str
     status: Literal["created", "running", "restarting", "paused", "removing", "exited", "dead"]
+    #: network name -> IPv4 address
+    addresses: Mapping[str, str] = {}
+    labels: Mapping[str, str] = {}
+
+
+class ContainerView(ListedContainer):
+    """What the engine says of one container when asked for it. `health` is Docker's own healthcheck, if the image has
+    one.
+    """
+
     health: Literal["starting", "healthy", "unhealthy"] | None = None
     exit_code: int = 0
     restarts: int = 0
     started_at: AwareDatetime | None = None
     finished_at: AwareDatetime | None = None
-    #: network name -> IPv4 address
-    addresses: Mapping[str, str] = {}
     #: container port -> (host address, host port)
     published: Mapping[int, tuple[str, int]] = {}
-    labels: Mapping[str, str] = {}
 
 
 class ProbeResult(Value):

@@ -34,7 +34,7 @@ async def waited_for(world: World, say: OnLine) -> str | None:
 async def is_down(world: World) -> bool:
     """Whether there is a backbone in rings.yaml and nothing of it on the machine."""
     backbone = world.settings.backbone
-    return backbone is not None and not await world.engine.containers(backbone.project)
+    return backbone is not None and not await world.engine.listed(backbone.project)
 
 
 async def unwell(world: World) -> str | None:

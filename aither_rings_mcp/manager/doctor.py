@@ -73,7 +73,7 @@ def _history(world: World) -> Finding:
 async def _drift(world: World, ring: str) -> Finding:
     """Whether a ring runs what is recorded of it."""
     record = world.state.load().ring(ring)
-    found = drift(world, record, await world.engine.containers(world.project(ring, record.slot)))
+    found = drift(world, record, await world.engine.listed(world.project(ring, record.slot)))
     as_recorded = f"runs {record.release}, image by image" if record.running else "not running, as recorded"
     return Finding(check=f"drift:{ring}", ok=found is None, detail=found or as_recorded)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
 from aither_rings_mcp.domain.errors import RingError
-from aither_rings_mcp.domain.health import ContainerView
+from aither_rings_mcp.domain.health import ListedContainer
 from aither_rings_mcp.domain.model import RingRecord
 from aither_rings_mcp.domain.naming import latest_tag, repository, rollback_tag
 from aither_rings_mcp.manager.observer import mismatched
@@ -28,7 +28,7 @@ def moved_tags(world: World, ring: str, record: RingRecord, names: Iterable[Name
     return f"moved to another image: {', '.join(moved)}" if moved else None
 
 
-def drift(world: World, record: RingRecord, containers: Sequence[ContainerView]) -> str | None:
+def drift(world: World, record: RingRecord, containers: Sequence[ListedContainer]) -> str | None:
     """How a ring at rest differs from its record; None when it does not."""
     if not record.running or record.release is None:
         stray = sorted(container.service for container in containers if container.status == "running")

@@ -35,7 +35,7 @@ class Marks:
         world, ring = self._world, op.request.ring
         tag = forensic_tag(ring, op.created_at)
         try:
-            for container in await world.engine.containers(project or world.project(ring)):
+            for container in await world.engine.listed(project or world.project(ring)):
                 if container.service and container.labels.get(LABEL_RELEASE) != going_to:
                     await self.label({container.service: container.image_id}, tag)
         except DockerUnavailable:

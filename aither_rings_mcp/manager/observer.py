@@ -9,6 +9,7 @@ import anyio
 from aither_rings_mcp.domain.composition import LABEL_RELEASE
 from aither_rings_mcp.domain.health import (
     ContainerView,
+    ListedContainer,
     ProbeResult,
     ServiceHealth,
     ServiceState,
@@ -60,7 +61,7 @@ def _asked(world: World, service: Service, container: ContainerView) -> bool:
     return any(container.service in ring.fronts for ring in rings)
 
 
-def mismatched(containers: Sequence[ContainerView], release: Release) -> tuple[str, ...]:
+def mismatched(containers: Sequence[ListedContainer], release: Release) -> tuple[str, ...]:
     """Services whose container does not run the release's image, or that have none, or that should not be there."""
     running: dict[str, set[str]] = {}
     for container in containers:
@@ -69,7 +70,7 @@ def mismatched(containers: Sequence[ContainerView], release: Release) -> tuple[s
     return tuple(sorted(name for name in {*running, *expected} if running.get(name) != expected.get(name)))
 
 
-def made_for(containers: Sequence[ContainerView], release: Release) -> bool:
+def made_for(containers: Sequence[ListedContainer], release: Release) -> bool:
     """Whether these containers are the release: its images, and not under the configuration of another one."""
     of_it = all(container.labels.get(LABEL_RELEASE) == release.id for container in containers)
     return of_it and not mismatched(containers, release)

@@ -33,7 +33,7 @@ class Rolling:
         """Moves service by service to `slot`; the first that is not well there stops it."""
         old = self._world.releases.load(str(op.previous)) if op.previous else None
         project = self._world.project(op.request.ring, slot)
-        there = await self._world.engine.containers(project)
+        there = await self._world.engine.listed(project)
         if any(one.labels.get(LABEL_RELEASE) != release.id for one in there):
             # Before the first moves: what Compose would replace, it could leave half-way under users' feet.
             await self._world.compose.down(project, self._say)
@@ -93,7 +93,7 @@ class Rolling:
                 if why := await self._drain.unreached(ring, slot, only=service):
                     return why
                 await world.edge.route(ring, await self._with(ring, service, slot, serves))
-            if any(one.service == service for one in await world.engine.containers(before)):
+            if any(one.service == service for one in await world.engine.listed(before)):
                 await self._drain.wait(ring, slot.other, service)
                 await world.compose.stop(before, self._say, services=(service,))
         return None

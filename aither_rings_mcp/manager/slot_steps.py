@@ -86,7 +86,7 @@ class SlotSteps:
         try:
             # Whatever the edge does now: nobody shall meet what has not proved itself yet.
             await world.edge.route(ring, Route(slot=slot.other))
-            there = await world.engine.containers(project)
+            there = await world.engine.listed(project)
             if there and not observer.made_for(there, release):
                 # The release before may not have settled yet: what is open to this slot has its time all the same.
                 await self._edge.wait(ring, slot)
@@ -262,7 +262,7 @@ class SlotSteps:
         """Stops what waited in the other slot. Its containers stay: a way back that takes as long as starting them."""
         world, ring = self._world, op.request.ring
         waits = world.settings.rings[ring].slots.get(self._record(op).slot.other)
-        if waits and await world.engine.containers(waits):
+        if waits and await world.engine.listed(waits):
             await world.compose.stop(waits, self._say)
         return Signal.OK, op
 

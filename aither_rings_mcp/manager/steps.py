@@ -84,7 +84,7 @@ class Steps:
         """Takes down what a worker that was killed, or lost its engine, left of its preview."""
         source = self._world.settings.rings.get(str(op.request.source))
         try:
-            if source and source.preview and await self._world.engine.containers(source.preview.project):
+            if source and source.preview and await self._world.engine.listed(source.preview.project):
                 await self._world.compose.down(source.preview.project, self._say, volumes=True)
         except RingError as error:
             self._say(f"the preview is still there: {error.message}")
@@ -192,7 +192,7 @@ class Steps:
         """What is replaced in place leaves no other slot waiting: that has nothing to go back to any more."""
         serving = self._world.project(ring)
         for project in self._world.settings.rings[ring].slots.values():
-            if project != serving and await self._world.engine.containers(project):
+            if project != serving and await self._world.engine.listed(project):
                 await self._world.compose.down(project, self._say)
 
     async def _routed(self, ring: str, slot: Slot) -> None:

@@ -64,7 +64,7 @@ async def status(world: World, operations: Operations, ring: str | None, detaile
 
 
 async def _drift(world: World, ring: str, record: RingRecord, images: Images) -> str | None:
-    runs = drift(world, record, await world.engine.containers(world.project(ring, record.slot)))
+    runs = drift(world, record, await world.engine.listed(world.project(ring, record.slot)))
     tags = moved_tags(world, ring, record, images.names)
     return "; ".join(said for said in (runs, tags) if said) or None
 

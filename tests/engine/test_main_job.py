@@ -9,13 +9,18 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import anyio
 import pytest
 from shipped_world import ShippedWorld
 from worlds import Said, wait_for
 
+from aither_rings_mcp.adapters.engine import DockerEngine
+from aither_rings_mcp.domain.health import ListedContainer
+
 pytestmark = pytest.mark.engine
 
 LOOK_UPS = 50
+_LISTED = set(ListedContainer.model_fields)
 #: Looks every name up, tries every address, and prints what it saw; runs inside a container of a ring.
 SEEN_FROM_INSIDE = """
 import json, os, selectors, socket, sys, time
@@ -213,6 +218,17 @@ def test_the_doctor_finds_an_image_that_somebody_started_by_hand_and_up_puts_it_
     assert (up.code, up.outcome) == (0, "up")
     assert shipped.running_images("prod") == recorded
     assert shipped.tags("watch")["prod-latest"] == recorded["watch"]
+
+
+def test_the_engines_list_says_of_each_container_what_it_says_itself(shipped: ShippedWorld, prod: Said) -> None:
+    engine, flux = DockerEngine(), shipped.engine.containers.get(f"{shipped.projects['dev']}-flux-1")
+    flux.stop(timeout=0)
+    for ring in ("shared", "dev", "prod"):
+        listed = anyio.run(engine.listed, shipped.projects[ring])
+        assert listed
+        inspected = anyio.run(engine.containers, shipped.projects[ring])
+        assert listed == tuple(ListedContainer(**one.model_dump(include=_LISTED)) for one in inspected)
+    flux.start()
 
 
 @pytest.mark.promise(7)

@@ -11,7 +11,7 @@ from typing import Any
 from aither_rings_mcp.domain.composition import LABEL_PIN, LABEL_RELEASE, host_ports
 from aither_rings_mcp.domain.composition import services as config_services
 from aither_rings_mcp.domain.errors import ConfigInvalid, EngineFailure, ImageMissing
-from aither_rings_mcp.domain.health import ContainerView, ProbeResult
+from aither_rings_mcp.domain.health import ContainerView, ListedContainer, ProbeResult
 from aither_rings_mcp.domain.settings import Settings
 from aither_rings_mcp.domain.slots import Route, Slot, Traffic
 from aither_rings_mcp.ports import ComposeConfig, EngineFacts, Images, ImageView, MemoryUse, NamedImage, OnLine
@@ -37,6 +37,10 @@ class FakeEngine:
         for container in found:
             self._machine.look(container)
         return tuple(view(container) for container in found)
+
+    async def listed(self, project: str) -> tuple[ListedContainer, ...]:
+        """Nobody asks the containers themselves, so that it is no look at them."""
+        return tuple(view(container) for container in self._machine.of(project))
 
     async def image(self, reference: str) -> ImageView | None:
         image = self._machine.image(reference)
