@@ -5,6 +5,7 @@ It listens on a port, and on a socket that the edge hands `/rings/*` of the ring
 
 from __future__ import annotations
 
+import gc
 import signal
 from collections.abc import Callable
 from contextlib import AsyncExitStack
@@ -82,6 +83,9 @@ async def serve(installation: Installation, serving: Serving, say: Say) -> None:
             if serving.monitor:
                 group.start_soon(_watched, manager, say)
             host, bound_port = port.getsockname()[:2]
+            # What is there by now stays: a collector that goes through it again and again holds everybody up.
+            gc.collect()
+            gc.freeze()
             say(f"serving at http://{f'[{host}]' if ':' in host else host}:{bound_port}")
             await listen(listeners)
 

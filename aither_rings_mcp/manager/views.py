@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 from datetime import datetime
 from typing import Any, Literal
 
 from aither_rings_mcp.domain.answers import (
+    ActiveOperation,
     CandidateView,
     EventView,
     HealthAnswer,
@@ -23,7 +25,7 @@ from aither_rings_mcp.domain.answers import (
 )
 from aither_rings_mcp.domain.errors import InvalidArguments, RingError
 from aither_rings_mcp.domain.freeze import freeze_of
-from aither_rings_mcp.domain.health import ring_state
+from aither_rings_mcp.domain.health import ListedContainer, ring_state
 from aither_rings_mcp.domain.model import Deployment, RecordedEvent, RingKind, RingRecord, State
 from aither_rings_mcp.domain.policy import known_ring, runtime_ring, ways_back
 from aither_rings_mcp.domain.rollout import PERCENT, Operation, Phase
@@ -46,11 +48,21 @@ async def status(world: World, operations: Operations, ring: str | None, detaile
     names = [ring] if ring else list(world.settings.rings)
     for name in names:
         known_ring(world.settings, name)
-    images = await world.engine.images()  # without an engine nothing that is recorded can be said to run
     state = world.state.load()
-    left = {op.request.ring: op for op in operations.interrupted()}
+    left = {op.request.ring: shown(op) for op in operations.interrupted()}
+    active = {name: left.get(name) or operations.active(name) for name in names}
+    # while it is being changed, it differs from its record for a good reason
+    quiet = [name for name in names if world.settings.rings[name].kind is RingKind.RUNTIME and not active[name]]
+    # without an engine nothing that is recorded can be said to run
+    images, running = await asyncio.gather(
+        world.engine.images(),
+        asyncio.gather(*(world.engine.listed(world.project(name, state.ring(name).slot)) for name in quiet)),
+    )
+    drifts = {
+        name: _drift(world, name, state.ring(name), there, images) for name, there in zip(quiet, running, strict=True)
+    }
     rings = [
-        await _ring_status(world, operations, name, state.ring(name), left.get(name), images, detailed)
+        _ring_status(world, name, state.ring(name), active[name], name in left, drifts.get(name), images.ids, detailed)
         for name in names
     ]
     parts = [_in_short(view) for view in rings]
@@ -63,8 +75,8 @@ async def status(world: World, operations: Operations, ring: str | None, detaile
     )
 
 
-async def _drift(world: World, ring: str, record: RingRecord, images: Images) -> str | None:
-    runs = drift(world, record, await world.engine.listed(world.project(ring, record.slot)))
+def _drift(world: World, ring: str, record: RingRecord, there: Sequence[ListedContainer], images: Images) -> str | None:
+    runs = drift(world, record, there)
     tags = moved_tags(world, ring, record, images.names)
     return "; ".join(said for said in (runs, tags) if said) or None
 
@@ -78,19 +90,18 @@ def _in_short(view: RingStatus) -> str:
     return f"{view.name} {view.state}" + (f" ({view.tag})" if view.tag else "") + frozen + drifted
 
 
-async def _ring_status(
+def _ring_status(
     world: World,
-    operations: Operations,
     name: str,
     record: RingRecord,
-    left: Operation | None,
-    engine_images: Images,
+    active: ActiveOperation | None,
+    left: bool,
+    drifted: str | None,
+    here: Collection[str],
     detailed: bool,
 ) -> RingStatus:
-    here = engine_images.ids
     kind = world.settings.rings[name].kind
     now = world.clock.now()
-    active = shown(left) if left else operations.active(name)
     candidate, runtime = record.candidate, kind is RingKind.RUNTIME
     way = _way_back(world, record, here)
     freeze = freeze_of(record, world.settings.rings[name].freeze, now)
@@ -112,8 +123,7 @@ async def _ring_status(
         quarantine=tuple(QuarantineView(**entry.model_dump()) for entry in record.quarantine) or None,
         override=f"{record.override.by}: {record.override.reason}" if record.override else None,
         stuck=record.stuck,
-        # while it is being changed, it differs from its record for a good reason
-        drift=await _drift(world, name, record, engine_images) if runtime and not active else None,
+        drift=drifted,
         settling_until=settling_until(world, record) if runtime else None,
         slot=record.slot if world.settings.rings[name].green and record.running else None,
         images=images,
@@ -205,12 +215,14 @@ async def health(world: World, operations: Operations, ring: str, services: Sequ
                 f"Its services: {', '.join(known)}.",
                 services=list(known),
             )
-    seen = await look(world, world.project(ring, record.slot), services or known)
+    seen, images, shared = await asyncio.gather(
+        look(world, world.project(ring, record.slot), services or known), world.engine.images(), _backbone(world)
+    )
     state = ring_state(seen)
     bad = [service for service in seen if not service.healthy]
     critical = tuple(service.name for service in bad if service.critical)
     healthy = len(seen) - len(bad)
-    way = _way_back(world, record, (await world.engine.images()).ids)
+    way = _way_back(world, record, images.ids)
     held: str | None = None
     actions = (changed(ring),) if bad else ()
     if critical:
@@ -230,7 +242,7 @@ async def health(world: World, operations: Operations, ring: str, services: Sequ
         critical_unhealthy=critical,
         rollback_ready=way is not None,
         services=seen,
-        backbone=await _backbone(world),
+        backbone=shared,
         monitor=watched(world, ring),
     )
 
