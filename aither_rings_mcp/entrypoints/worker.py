@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import faulthandler
 import importlib
 import os
 import signal
@@ -29,6 +30,8 @@ def main() -> int:
     args = parser.parse_args()
     # A terminal that goes away is no reason to stop: the operation is not the terminal's.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    # `kill -USR1` of one that seems to hang: it goes on, and says in the operation's worker.err where it stands.
+    faulthandler.register(signal.SIGUSR1)
     try:
         done = _spare(args.config, args.spare_fd) if args.claim_fd is None else _worker(args)
     except Exception:  # a door: whatever it was, it goes into the operation's own file

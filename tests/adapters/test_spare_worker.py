@@ -125,7 +125,11 @@ def test_an_operation_starts_in_the_spare_as_if_it_were_made_for_it(world: World
     print(f"\nstart to first line, spare: {(time.perf_counter() - began) * 1000:.0f} ms")
     until(lambda: worker_of(op, config) == [spare], "whoever looks for its worker finds it by the operation")
     assert holds(spare, lock)
-    assert os.readlink(f"/proc/{spare}/fd/2") == str(config.parent / ".rings/operations" / op.id / "worker.err")
+    errors = config.parent / ".rings/operations" / op.id / "worker.err"
+    assert os.readlink(f"/proc/{spare}/fd/2") == str(errors)
+    os.kill(spare, signal.SIGUSR1)
+    until(lambda: "in _spare" in errors.read_text(), "it says where it stands")
+    assert lives(spare)
 
 
 @pytest.mark.promise(4, 6)

@@ -53,7 +53,10 @@ def one_world(private: PrivateEngine, tmp_path_factory: pytest.TempPathFactory) 
 @pytest.fixture
 def world(private: PrivateEngine, one_world: ScratchWorld) -> ScratchWorld:
     private.ensure()
-    one_world.at_rest()
+    try:
+        one_world.at_rest()
+    finally:
+        print(private.log[-3000:])  # shown when a test fails
     return one_world
 
 
@@ -139,6 +142,7 @@ def nothing_is_taken_back(world: ScratchWorld, *, beside: bool = True) -> Iterat
         world.promoted()
     if not beside:
         world.arrange("down", "dev")
+        world.workers_end()
     begun, rings = time.time(), ("dev", "prod")
     before = {ring: world.ring(ring) for ring in rings}
     operations, told = [world.latest_operation(ring) for ring in rings], len(world.history())

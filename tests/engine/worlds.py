@@ -316,7 +316,24 @@ class World:
 
     def workers_end(self) -> None:
         """Waits for workers that still see to pins and leftovers after their operation ended."""
-        wait_for(lambda: not self.processes_with(WORKER, str(self.config)), 30, "workers end")
+        try:
+            wait_for(lambda: not self._workers(), 30, "workers end")
+        except AssertionError as error:
+            pytest.fail("\n".join([str(error), *map(self._of_worker, self._workers())]), pytrace=False)
+
+    def _workers(self) -> list[int]:
+        return self.processes_with(WORKER, str(self.config))
+
+    def _of_worker(self, process: int) -> str:
+        """Where a worker stands that does not end."""
+        with suppress(OSError):
+            words = Path(f"/proc/{process}/cmdline").read_text().split("\0")
+            folder = self.state_dir / "operations" / words[words.index("--operation") + 1]
+            os.kill(process, signal.SIGUSR1)
+            time.sleep(1)  # nothing tells that it has written
+            files = [folder / "worker.err", folder / "log.txt"]
+            return "\n".join([" ".join(words), *(file.read_text()[-3000:] for file in files if file.exists())])
+        return f"{process} has ended meanwhile"
 
     def _end_workers(self) -> None:
         """A worker outlives its door, and Compose a killed worker: both would outlive a failed test."""
