@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
@@ -21,6 +22,9 @@ T = TypeVar("T")
 PROJECT_LABEL = "com.docker.compose.project"
 SERVICE_LABEL = "com.docker.compose.service"
 _ONE_OFF = "com.docker.compose.oneoff"
+_HEALTHS = frozenset({"starting", "healthy", "unhealthy"})
+#: In the list, health is part of how long a container is up: `Up 5 seconds (health: starting)`.
+_HEALTH = re.compile(r"\((?:health: )?(starting|healthy|unhealthy)\)\Z")
 
 
 class DockerEngine:
@@ -55,11 +59,18 @@ class DockerEngine:
         return tuple(sorted(map(listed_container, await self._list(project)), key=_by_service))
 
     async def _list(self, project: str) -> Sequence[Mapping[str, Any]]:
-        labels = [f"{PROJECT_LABEL}={project}", f"{_ONE_OFF}=False"]
+        return await self.with_labels(f"{PROJECT_LABEL}={project}", f"{_ONE_OFF}=False")
+
+    async def with_labels(self, *labels: str, stopped: bool = True) -> Sequence[Mapping[str, Any]]:
+        """What the engine lists of the containers that have all of these labels; not only of those that run, unless
+        told so.
+        """
+        filters = {"label": [*labels]}
         if socket := engine_socket():
-            (listed,) = await asked(socket, [_listing(labels)], self._timeout)
+            asks = urlencode({"all": int(stopped), "filters": json.dumps(filters)})
+            (listed,) = await asked(socket, [f"/containers/json?{asks}"], self._timeout)
             return listed
-        return await self.call(lambda api: api.containers(all=True, filters={"label": labels}), abandon=True)
+        return await self.call(lambda api: api.containers(all=stopped, filters=filters), abandon=True)
 
     async def _over_client(self, listed: Sequence[Mapping[str, Any]]) -> Sequence[ContainerView]:
         found: list[ContainerView] = []
@@ -180,10 +191,6 @@ class DockerEngine:
         return self._client
 
 
-def _listing(labels: Sequence[str]) -> str:
-    return f"/containers/json?{urlencode({'all': 1, 'filters': json.dumps({'label': list(labels)})})}"
-
-
 def _looked_at(container: str, api: Any) -> tuple[ContainerView, ...]:
     """The container; nothing when it was removed between the list and the look."""
     try:
@@ -241,9 +248,15 @@ def listed_container(raw: Mapping[str, Any]) -> ListedContainer:
         project=labels.get(PROJECT_LABEL, ""),
         image_id=raw["ImageID"],
         status=raw["State"],
+        health=_health(raw["State"], of_list[1] if (of_list := _HEALTH.search(raw["Status"])) else None),
         addresses=_addresses(raw),
         labels=labels,
     )
+
+
+def _health(status: str, word: str | None) -> Any:
+    """Of one that does not run, the engine has the last word kept in one place and not in the other."""
+    return word if status == "running" and word in _HEALTHS else None
 
 
 def _port(name: str) -> int:
@@ -253,7 +266,6 @@ def _port(name: str) -> int:
 def container_view(raw: Mapping[str, Any]) -> ContainerView:
     """An inspected container as a value."""
     state, labels = raw["State"], _part(raw["Config"], "Labels")
-    health = _part(state, "Health").get("Status")
     return ContainerView(
         id=raw["Id"],
         name=raw["Name"].lstrip("/"),
@@ -261,7 +273,7 @@ def container_view(raw: Mapping[str, Any]) -> ContainerView:
         project=labels.get(PROJECT_LABEL, ""),
         image_id=raw["Image"],
         status=state["Status"],
-        health=health if health in {"starting", "healthy", "unhealthy"} else None,
+        health=_health(state["Status"], _part(state, "Health").get("Status")),
         exit_code=state.get("ExitCode") or 0,
         restarts=raw.get("RestartCount") or 0,
         started_at=_when(state.get("StartedAt")),

@@ -65,6 +65,10 @@ class PinContainers:
 
         return await self._engine.call(change)
 
+    async def standing(self) -> frozenset[str]:
+        running = await self._engine.with_labels(f"{LABEL_PIN}={self._installation}", stopped=False)
+        return frozenset(pin["ImageID"] for pin in running)
+
     async def held(self) -> frozenset[str]:
         return frozenset(await self._engine.call(self._listed))
 

@@ -21,7 +21,7 @@ class ServiceState(StrEnum):
 
 
 class ListedContainer(Value):
-    """What the engine's list says of one container."""
+    """What the engine's list says of one container. `health` is what Docker's own healthcheck says, where one runs."""
 
     id: str
     name: str
@@ -29,17 +29,15 @@ class ListedContainer(Value):
     project: str
     image_id: str
     status: Literal["created", "running", "restarting", "paused", "removing", "exited", "dead"]
+    health: Literal["starting", "healthy", "unhealthy"] | None = None
     #: network name -> IPv4 address
     addresses: Mapping[str, str] = {}
     labels: Mapping[str, str] = {}
 
 
 class ContainerView(ListedContainer):
-    """What the engine says of one container when asked for it. `health` is Docker's own healthcheck, if the image has
-    one.
-    """
+    """What the engine says of one container when asked for it."""
 
-    health: Literal["starting", "healthy", "unhealthy"] | None = None
     exit_code: int = 0
     restarts: int = 0
     started_at: AwareDatetime | None = None

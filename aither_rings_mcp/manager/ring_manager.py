@@ -65,6 +65,7 @@ from aither_rings_mcp.manager.budgeting import Budget
 from aither_rings_mcp.manager.evidence_answers import handed_out
 from aither_rings_mcp.manager.freezing import Freezing
 from aither_rings_mcp.manager.gating import watched
+from aither_rings_mcp.manager.image_looks import SeenImages
 from aither_rings_mcp.manager.monitor import Monitor
 from aither_rings_mcp.manager.operations import Operations, Started, Watch
 from aither_rings_mcp.manager.plan_book import PlanBook
@@ -87,6 +88,7 @@ class RingManager:
         self._budget = Budget(world)
         self._approvals = Approvals(world, self._plans)
         self._looks = SharedLooks()
+        self._images = SeenImages()
 
     @property
     def settings(self) -> Settings:
@@ -103,11 +105,11 @@ class RingManager:
     # -- looking
 
     async def status(self, ring: str | None = None, detailed: bool = False) -> StatusAnswer:
-        look = partial(views.status, self._world, self._operations, ring, detailed)
+        look = partial(views.status, self._world, self._operations, self._images, ring, detailed)
         return await self._looks.shared(("status", ring, detailed), look)
 
     async def health(self, ring: str, services: Sequence[str] | None = None) -> HealthAnswer:
-        look = partial(views.health, self._world, self._operations, ring, services)
+        look = partial(views.health, self._world, self._operations, self._images, ring, services)
         return await self._looks.shared(("health", ring, tuple(services or ())), look)
 
     async def history(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime
 from typing import Any, Literal
@@ -25,25 +25,26 @@ from aither_rings_mcp.domain.answers import (
 )
 from aither_rings_mcp.domain.errors import InvalidArguments, RingError
 from aither_rings_mcp.domain.freeze import freeze_of
-from aither_rings_mcp.domain.health import ListedContainer, ring_state
+from aither_rings_mcp.domain.health import ring_state
 from aither_rings_mcp.domain.model import Deployment, RecordedEvent, RingKind, RingRecord, State
-from aither_rings_mcp.domain.policy import known_ring, runtime_ring, ways_back
+from aither_rings_mcp.domain.policy import known_ring, runtime_ring
 from aither_rings_mcp.domain.rollout import PERCENT, Operation, Phase
 from aither_rings_mcp.domain.settings import Path
 from aither_rings_mcp.manager import outcomes
-from aither_rings_mcp.manager.drift import drift, moved_tags
+from aither_rings_mcp.manager.drift import drift
+from aither_rings_mcp.manager.image_looks import ImageLook, SeenImages
 from aither_rings_mcp.manager.monitor_views import settling_until, watched
 from aither_rings_mcp.manager.observer import look
 from aither_rings_mcp.manager.operations import Operations, shown
 from aither_rings_mcp.manager.unwell import advice, changed
-from aither_rings_mcp.manager.way_back import runnable
 from aither_rings_mcp.manager.world import World
-from aither_rings_mcp.ports import Images
 
 LOG_LINES = 100
 
 
-async def status(world: World, operations: Operations, ring: str | None, detailed: bool) -> StatusAnswer:
+async def status(
+    world: World, operations: Operations, seen: SeenImages, ring: str | None, detailed: bool
+) -> StatusAnswer:
     """What is recorded of every ring (or one), and what is happening to it."""
     names = [ring] if ring else list(world.settings.rings)
     for name in names:
@@ -53,16 +54,25 @@ async def status(world: World, operations: Operations, ring: str | None, detaile
     active = {name: left.get(name) or operations.active(name) for name in names}
     # while it is being changed, it differs from its record for a good reason
     quiet = [name for name in names if world.settings.rings[name].kind is RingKind.RUNTIME and not active[name]]
+    images = ImageLook(world, seen)
+
+    async def of_images() -> tuple[dict[str, Deployment | None], dict[str, str | None]]:
+        return (
+            {name: await images.way_back(state.ring(name)) for name in names},
+            {name: await images.moved_tags(name, state.ring(name)) for name in quiet},
+        )
+
     # without an engine nothing that is recorded can be said to run
-    images, running = await asyncio.gather(
-        world.engine.images(),
+    (ways, tags), running = await asyncio.gather(
+        of_images(),
         asyncio.gather(*(world.engine.listed(world.project(name, state.ring(name).slot)) for name in quiet)),
     )
     drifts = {
-        name: _drift(world, name, state.ring(name), there, images) for name, there in zip(quiet, running, strict=True)
+        name: "; ".join(said for said in (drift(world, state.ring(name), there), tags[name]) if said) or None
+        for name, there in zip(quiet, running, strict=True)
     }
     rings = [
-        _ring_status(world, name, state.ring(name), active[name], name in left, drifts.get(name), images.ids, detailed)
+        _ring_status(world, name, state.ring(name), active[name], name in left, drifts.get(name), ways[name], detailed)
         for name in names
     ]
     parts = [_in_short(view) for view in rings]
@@ -73,12 +83,6 @@ async def status(world: World, operations: Operations, ring: str | None, detaile
         as_of=world.clock.now(),
         rings=tuple(rings),
     )
-
-
-def _drift(world: World, ring: str, record: RingRecord, there: Sequence[ListedContainer], images: Images) -> str | None:
-    runs = drift(world, record, there)
-    tags = moved_tags(world, ring, record, images.names)
-    return "; ".join(said for said in (runs, tags) if said) or None
 
 
 def _in_short(view: RingStatus) -> str:
@@ -97,13 +101,12 @@ def _ring_status(
     active: ActiveOperation | None,
     left: bool,
     drifted: str | None,
-    here: Collection[str],
+    way: Deployment | None,
     detailed: bool,
 ) -> RingStatus:
     kind = world.settings.rings[name].kind
     now = world.clock.now()
     candidate, runtime = record.candidate, kind is RingKind.RUNTIME
-    way = _way_back(world, record, here)
     freeze = freeze_of(record, world.settings.rings[name].freeze, now)
     images = dict(world.releases.load(record.release).images) if detailed and record.release else None
     return RingStatus(
@@ -156,11 +159,6 @@ def _state_word(
     return "running" if record.running else "stopped"
 
 
-def _way_back(world: World, record: RingRecord, here: Collection[str]) -> Deployment | None:
-    """What a rollback would take now: its config is stored and every image is here. None: no way is open."""
-    return next((way for way in ways_back(record) if runnable(world, way.release, here)), None)
-
-
 def _after_status(world: World, rings: Sequence[RingStatus], state: State) -> list[NextAction]:
     actions: list[NextAction] = []
     for view in rings:
@@ -201,7 +199,9 @@ def _condemned(world: World, record: RingRecord, candidate: str) -> bool:
     return False
 
 
-async def health(world: World, operations: Operations, ring: str, services: Sequence[str] | None) -> HealthAnswer:
+async def health(
+    world: World, operations: Operations, seen: SeenImages, ring: str, services: Sequence[str] | None
+) -> HealthAnswer:
     """Every service of a ring right now: container state and a fresh probe, asked side by side."""
     runtime_ring(world.settings, ring)
     record = world.state.load().ring(ring)
@@ -215,21 +215,22 @@ async def health(world: World, operations: Operations, ring: str, services: Sequ
                 f"Its services: {', '.join(known)}.",
                 services=list(known),
             )
-    seen, images, shared = await asyncio.gather(
-        look(world, world.project(ring, record.slot), services or known), world.engine.images(), _backbone(world)
+    found, way, shared = await asyncio.gather(
+        look(world, world.project(ring, record.slot), services or known),
+        ImageLook(world, seen).way_back(record),
+        _backbone(world),
     )
-    state = ring_state(seen)
-    bad = [service for service in seen if not service.healthy]
+    state = ring_state(found)
+    bad = [service for service in found if not service.healthy]
     critical = tuple(service.name for service in bad if service.critical)
-    healthy = len(seen) - len(bad)
-    way = _way_back(world, record, images.ids)
+    healthy = len(found) - len(bad)
     held: str | None = None
     actions = (changed(ring),) if bad else ()
     if critical:
         held, actions = await advice(world, operations, ring, record, way)
     return HealthAnswer(
         ok=state == "healthy",
-        summary=f"{ring} is {state}: {healthy} of {len(seen)} services healthy"
+        summary=f"{ring} is {state}: {healthy} of {len(found)} services healthy"
         + (f"; critical: {', '.join(critical)}" if critical else "")
         + (f"; {held}" if held else "")
         + ("; no release that it could go back to is ready." if critical and not way else "."),
@@ -238,10 +239,10 @@ async def health(world: World, operations: Operations, ring: str, services: Sequ
         ring=ring,
         state=state,
         healthy=healthy,
-        total=len(seen),
+        total=len(found),
         critical_unhealthy=critical,
         rollback_ready=way is not None,
-        services=seen,
+        services=found,
         backbone=shared,
         monitor=watched(world, ring),
     )
@@ -251,7 +252,7 @@ async def _backbone(world: World) -> dict[str, str]:
     """Backbone service -> Docker's own word for it."""
     if world.settings.backbone is None:
         return {}
-    containers = await world.engine.containers(world.settings.backbone.project)
+    containers = await world.engine.listed(world.settings.backbone.project)
     return {c.service: c.health or c.status for c in containers}
 
 

@@ -114,6 +114,10 @@ class FakePins:
                 self._machine.stop(pin)
         return frozenset(failed)
 
+    async def standing(self) -> frozenset[str]:
+        self._machine.answer()
+        return frozenset(c.spec.image for c in self._machine.containers.values() if c.pin and c.status == "running")
+
     async def held(self) -> frozenset[str]:
         self._machine.answer()
         return frozenset(self._machine.pins())
