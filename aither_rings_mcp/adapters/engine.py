@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar, cast, get_args
 from urllib.parse import urlencode
 
 import anyio
@@ -15,14 +15,14 @@ import anyio.to_thread
 
 from aither_rings_mcp.adapters.engine_socket import asked, engine_socket, refused, unavailable
 from aither_rings_mcp.domain.errors import ImageMissing, RingError
-from aither_rings_mcp.domain.health import ContainerView, ListedContainer
+from aither_rings_mcp.domain.health import ContainerView, Healthcheck, ListedContainer
 from aither_rings_mcp.ports import EngineFacts, Images, ImageView, NamedImage
 
 T = TypeVar("T")
 PROJECT_LABEL = "com.docker.compose.project"
 SERVICE_LABEL = "com.docker.compose.service"
 _ONE_OFF = "com.docker.compose.oneoff"
-_HEALTHS = frozenset({"starting", "healthy", "unhealthy"})
+_HEALTHS = get_args(Healthcheck)
 #: In the list, health is part of how long a container is up: `Up 5 seconds (health: starting)`.
 _HEALTH = re.compile(r"\((?:health: )?(starting|healthy|unhealthy)\)\Z")
 
@@ -254,9 +254,9 @@ def listed_container(raw: Mapping[str, Any]) -> ListedContainer:
     )
 
 
-def _health(status: str, word: str | None) -> Any:
-    """Of one that does not run, the engine has the last word kept in one place and not in the other."""
-    return word if status == "running" and word in _HEALTHS else None
+def _health(status: str, word: str | None) -> Healthcheck | None:
+    """Of one that does not run, an inspection still has the last word and the list has none."""
+    return cast("Healthcheck", word) if status == "running" and word in _HEALTHS else None
 
 
 def _port(name: str) -> int:

@@ -20,8 +20,12 @@ class ServiceState(StrEnum):
     MISSING = "missing"
 
 
+#: What Docker's own healthcheck of a container says.
+Healthcheck = Literal["starting", "healthy", "unhealthy"]
+
+
 class ListedContainer(Value):
-    """What the engine's list says of one container. `health` is what Docker's own healthcheck says, where one runs."""
+    """What the engine's list says of one container. `health` is of one that runs, and has a healthcheck."""
 
     id: str
     name: str
@@ -29,7 +33,7 @@ class ListedContainer(Value):
     project: str
     image_id: str
     status: Literal["created", "running", "restarting", "paused", "removing", "exited", "dead"]
-    health: Literal["starting", "healthy", "unhealthy"] | None = None
+    health: Healthcheck | None = None
     #: network name -> IPv4 address
     addresses: Mapping[str, str] = {}
     labels: Mapping[str, str] = {}

@@ -137,7 +137,7 @@ VALUES = st.recursive(
 )
 
 
-@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(line=st.integers(0, len(GOOD.splitlines()) - 1), value=VALUES)
 def test_any_value_anywhere_loads_or_is_a_fault_with_a_line(line: int, value: str, home: Path) -> None:
     lines = GOOD.splitlines()

@@ -319,7 +319,6 @@ def test_in_any_order_with_any_trouble_it_ends_in_order(memory: Path, busy: Snap
         settings=settings(
             max_examples=EXAMPLES,
             stateful_step_count=12,
-            deadline=None,
             derandomize="RINGS_EXAMPLES" not in os.environ,
             suppress_health_check=list(HealthCheck),
         ),

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from cronsim import CronSim
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -80,7 +80,6 @@ def test_a_window_in_the_hour_that_comes_twice_opens_at_the_first() -> None:
 CRONS = ["0 17 * * fri", "30 2 * * *", "*/20 * * * *", "0 */6 * * *", "15 3 1 * *", "0 0 29 2 *", "0 9 * * mon-fri"]
 
 
-@settings(deadline=None)
 @given(
     cron=st.sampled_from(CRONS),
     timezone=st.sampled_from(["UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Asia/Kathmandu"]),

@@ -212,7 +212,7 @@ def test_hostile_text_takes_no_longer_than_its_length(shape: str) -> None:
 
 @pytest.mark.timeout(30)
 @given(st.lists(st.sampled_from(PIECES), min_size=1, max_size=5))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_nor_does_what_is_made_of_its_pieces(parts: list[str]) -> None:
     start, unit = "".join(parts), parts[-1]
     assert grows_with_its_length(redact, lambda size: (start * (size // len(start)) + unit * size)[: 2 * size])

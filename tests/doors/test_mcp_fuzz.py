@@ -57,7 +57,6 @@ def looked(examples: int) -> settings:
         max_examples=examples,
         derandomize="RINGS_EXAMPLES" not in os.environ,
         database=None,
-        deadline=None,
         phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
     )

@@ -183,7 +183,7 @@ VALUES = st.recursive(
 SERVER = build_server(FakeRings(), allow_force=True)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(tool=st.sampled_from([tool for tool, _ in EVERY_CALL]), arguments=st.dictionaries(NAMES, VALUES, max_size=5))
 async def test_no_argument_whatsoever_makes_an_internal_error(tool: str, arguments: dict[str, Any]) -> None:
     async with Client(SERVER, mode="auto") as client:

@@ -16,7 +16,7 @@ from contextlib import suppress
 import anyio
 import docker
 import pytest
-from docker.errors import NotFound
+from docker.errors import APIError, NotFound
 from docker.models.containers import Container
 from small_world import SmallWorld
 from worlds import LABEL_TEST
@@ -127,7 +127,11 @@ def test_a_pin_stands_whatever_its_image_says_and_goes_without_a_trace(
         old = pin().id
         await ours.hold({"api": awkward}, "r-0123456789ab")
         assert pin().id == old
+        assert await ours.standing() == nothing
         assert await ours.stand(held) == nothing
+        assert await ours.standing() == held
+        with pytest.raises(APIError, match="cannot be forced"):
+            engine.images.remove(awkward, force=True)
         stood = pin()
         state = stood.attrs["State"]
         assert (stood.id != old, stood.status, "Health" in state) == (True, "running", False)
@@ -136,6 +140,7 @@ def test_a_pin_stands_whatever_its_image_says_and_goes_without_a_trace(
         assert await ours.stand(held) == nothing
         assert pin().attrs["State"]["StartedAt"] == state["StartedAt"]
         stood.kill()
+        assert await ours.standing() == nothing
         assert await ours.stand(held) == nothing
         assert pin().status == "running"
         assert await ours.stand(nothing) == nothing

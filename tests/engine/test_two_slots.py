@@ -276,6 +276,22 @@ async def test_going_back_while_it_settles_is_one_step_for_an_agent_too(twin: Tw
 
 
 @pytest.mark.promise(9)
+def test_a_websocket_to_what_is_gone_back_from_goes_on_until_that_is_stopped_at_the_limit(twin: TwinWorld) -> None:
+    bad = twin.promote_another()
+    slot = twin.slot
+    with tunnel(twin.fronts["genesis"]) as one:
+        wait_for(lambda: one.ticks, 10, "it is connected")
+        assert twin.quick("rollback", "prod", "--reason", "users complain").outcome == "rolled_back"
+        gone = time.monotonic()
+        wait_for(lambda: one.closed_at, 60, "its limit is over")
+        wait_for(lambda: twin.statuses(slot) == {"exited"}, 30, "it is stopped")
+    assert {(tick["slot"], tick["release"]) for _, tick in one.ticks} == {(slot, bad)}
+    assert [tick["tick"] for _, tick in one.ticks] == [number + 1 for number in range(len(one.ticks))]
+    assert one.closed_at
+    assert one.closed_at - gone >= DRAIN_S
+
+
+@pytest.mark.promise(9)
 def test_going_back_further_brings_that_very_release(twin: TwinWorld) -> None:
     # all of them have the same images; one release between them waits in the other slot
     twin.promote_another()
