@@ -34,7 +34,7 @@ def test_an_operation_outlives_its_door_and_keeps_others_out_meanwhile(small: Sm
     door.send_signal(signal.SIGKILL)
     assert door.wait(10) == -signal.SIGKILL
 
-    busy = small.ctl("promote", "staging", "prod")
+    busy = small.quick("promote", "staging", "prod")
     assert (busy.code, busy.error["code"]) == (3, "ring_busy")
     assert busy.error["operation_id"] == operation["id"]
     assert busy.error["phase"] in {"switching", "verifying"}
