@@ -122,7 +122,13 @@ class SmallWorld(World):
         return any(not str(c.name).startswith(self.projects[ring]) for c in self.containers(ring))
 
     def kill_worker(self, operation: str) -> None:
-        (worker,) = self.processes_with(WORKER, operation)
+        # for a moment, a child that it starts looks like it
+
+        def only() -> int | None:
+            found = self.processes_with(WORKER, operation)
+            return found[0] if len(found) == 1 else None
+
+        worker = wait_for(only, 5, "its one worker")
         os.kill(worker, signal.SIGKILL)
 
 
