@@ -24,7 +24,7 @@ SERVICE_LABEL = "com.docker.compose.service"
 _ONE_OFF = "com.docker.compose.oneoff"
 _HEALTHS = get_args(Healthcheck)
 #: In the list, health is part of how long a container is up: `Up 5 seconds (health: starting)`.
-_HEALTH = re.compile(r"\((?:health: )?(starting|healthy|unhealthy)\)\Z")
+_HEALTH = re.compile(rf"\((?:health: )?({'|'.join(_HEALTHS)})\)\Z")
 
 
 class DockerEngine:
@@ -240,6 +240,7 @@ def _addresses(raw: Mapping[str, Any]) -> dict[str, str]:
 def listed_container(raw: Mapping[str, Any]) -> ListedContainer:
     """An entry of the engine's list as a value."""
     labels = _part(raw, "Labels")
+    health = _HEALTH.search(raw["Status"])
     return ListedContainer(
         id=raw["Id"],
         # others may have a name of their own for it, as of old links: "/other/alias"
@@ -248,7 +249,7 @@ def listed_container(raw: Mapping[str, Any]) -> ListedContainer:
         project=labels.get(PROJECT_LABEL, ""),
         image_id=raw["ImageID"],
         status=raw["State"],
-        health=_health(raw["State"], of_list[1] if (of_list := _HEALTH.search(raw["Status"])) else None),
+        health=_health(raw["State"], health and health[1]),
         addresses=_addresses(raw),
         labels=labels,
     )

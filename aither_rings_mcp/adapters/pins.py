@@ -39,6 +39,7 @@ class PinContainers:
     def __init__(self, engine: DockerEngine, installation: str) -> None:
         self._engine = engine
         self._installation = installation
+        self._label = f"{LABEL_PIN}={installation}"
 
     async def hold(self, images: Mapping[str, str], release: str) -> None:
         def put(api: Any) -> None:
@@ -66,11 +67,13 @@ class PinContainers:
         return await self._engine.call(change)
 
     async def standing(self) -> frozenset[str]:
-        running = await self._engine.with_labels(f"{LABEL_PIN}={self._installation}", stopped=False)
-        return frozenset(pin["ImageID"] for pin in running)
+        return await self._images(stopped=False)
 
     async def held(self) -> frozenset[str]:
-        return frozenset(await self._engine.call(self._listed))
+        return await self._images(stopped=True)
+
+    async def _images(self, *, stopped: bool) -> frozenset[str]:
+        return frozenset(pin["ImageID"] for pin in await self._engine.with_labels(self._label, stopped=stopped))
 
     async def let_go(self, keep: frozenset[str]) -> None:
         def drop(api: Any) -> None:
@@ -83,7 +86,7 @@ class PinContainers:
     def _listed(self, api: Any) -> dict[str, list[_Pin]]:
         """image -> its pins: one, or for a moment two while an old one is being replaced."""
         found: defaultdict[str, list[_Pin]] = defaultdict(list)
-        for one in api.containers(all=True, filters={"label": f"{LABEL_PIN}={self._installation}"}):
+        for one in api.containers(all=True, filters={"label": self._label}):
             startable = one["Command"].split()[:1] == [_PROGRAM]
             found[one["ImageID"]].append(_Pin(one["Id"], one["ImageID"], one["State"] == "running", startable))
         return dict(found)

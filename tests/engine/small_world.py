@@ -122,9 +122,8 @@ class SmallWorld(World):
         return any(not str(c.name).startswith(self.projects[ring]) for c in self.containers(ring))
 
     def kill_worker(self, operation: str) -> None:
-        # for a moment, a child that it starts looks like it
-
         def only() -> int | None:
+            # for a moment, a child that it starts looks like it
             found = self.processes_with(WORKER, operation)
             return found[0] if len(found) == 1 else None
 

@@ -17,7 +17,7 @@ import anyio
 import docker
 import yaml
 from docker.models.containers import Container
-from worlds import LABEL_TEST, REPO, WORKER, Said, World, copied_sample, free_port, local_images, runtime_ring, wait_for
+from worlds import LABEL_TEST, REPO, Said, World, copied_sample, free_port, local_images, runtime_ring, wait_for
 
 from aither_rings_mcp.adapters.edge import HaproxyEdge
 from aither_rings_mcp.adapters.engine import DockerEngine
@@ -231,8 +231,8 @@ class TwinWorld(World):
             os.kill(pid, signal.SIGKILL)
 
     def kill_workers(self) -> int:
-        """Kills all workers of this installation, those that only watch included."""
-        workers = self.processes_with(WORKER, str(self.config))
+        """Kills all workers of this installation; how many there were."""
+        workers = self.workers()
         for process in workers:
             with suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)

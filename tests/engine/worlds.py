@@ -317,11 +317,12 @@ class World:
     def workers_end(self) -> None:
         """Waits for workers that still see to pins and leftovers after their operation ended."""
         try:
-            wait_for(lambda: not self._workers(), 30, "workers end")
+            wait_for(lambda: not self.workers(), 30, "workers end")
         except AssertionError as error:
-            pytest.fail("\n".join([str(error), *map(self._of_worker, self._workers())]), pytrace=False)
+            pytest.fail("\n".join([str(error), *map(self._of_worker, self.workers())]), pytrace=False)
 
-    def _workers(self) -> list[int]:
+    def workers(self) -> list[int]:
+        """The workers of this installation, those that only watch included."""
         return self.processes_with(WORKER, str(self.config))
 
     def _of_worker(self, process: int) -> str:
